@@ -1,0 +1,292 @@
+"""The configuration: one typed TOML file for a whole run.
+
+A string value may name environment variables as ``${NAME}`` or, with a
+default, ``${NAME:-default}``. Relative paths are taken from the folder of the
+configuration file. An unknown key is an error that names the nearest known
+key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from housevis.core.errors import ConfigError
+
+_VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+_RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+Attribute = str
+BackboneName = Literal["auto", "resnet50", "resnet50-trunk", "efficientnet-lite0"]
+Framing = Literal["centred", "tile"]
+
+
+def _empty_is_none(value: Any) -> Any:
+    return None if value == "" else value
+
+
+OptionalText = Annotated[str | None, BeforeValidator(_empty_is_none)]
+OptionalPath = Annotated[Path | None, BeforeValidator(_empty_is_none)]
+
+
+class Section(BaseModel):
+    """Base of all sections: typed, frozen, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SampleMarketSection(Section):
+    """The built-in fictional town, generated before `ingest`."""
+
+    houses: int = Field(1500, ge=100)
+    seed: int = 1
+    trend: Literal["steady", "flat", "falling", "turning"] = "steady"
+
+
+class ListingsSection(Section):
+    """Where the listings are and how their columns are named."""
+
+    path: OptionalPath = None
+    encoding: str = "utf-8"
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Our name of a column -> its name in the file (``price = "sale_price"``)."""
+    date_format: OptionalText = None
+    area_unit: Literal["m2", "ft2"] = "m2"
+    currency: str = "USD"
+    extra_attributes: list[str] = Field(default_factory=list)
+    """Further numeric columns of the file, kept as attributes under their own names."""
+
+
+class LocalServerSection(Section):
+    """A tile server started on loopback for the time of the `tiles` step."""
+
+    source: Literal["sample-market", "mbtiles"]
+    path: OptionalPath = None
+    """The MBTiles file when `source` is ``"mbtiles"``."""
+
+
+class ImagerySection(Section):
+    """Where aerial tiles come from, and the right to use them."""
+
+    provider: OptionalText = None
+    """A known provider record, see ``data_pipeline.providers``."""
+    url: OptionalText = None
+    """XYZ template with ``{z}/{x}/{y}``, where no provider record is named."""
+    local_server: LocalServerSection | None = None
+    attribution: OptionalText = None
+    rights_reference: OptionalText = None
+    """The user's own licence for this imagery; opens the rights gate."""
+    zoom: int = Field(18, ge=1, le=22)
+    framing: Framing = "centred"
+    requests_per_second: float | None = Field(None, gt=0)
+    """Rate limit; None takes the provider record's own."""
+    connections: int = Field(8, ge=1, le=64)
+
+
+class VisionSection(Section):
+    """The backbone that turns a picture into a feature."""
+
+    backbone: BackboneName = "auto"
+    weights: OptionalPath = None
+    weights_sha256: OptionalText = None
+    engine: Literal["auto", "openvino", "torch"] = "auto"
+    image_size: int = Field(224, ge=64)
+    """Pixels per side of the network's input."""
+    batch_size: int = Field(32, ge=1)
+
+
+class SiameseSection(Section):
+    """The rank siamese (C section 4): K x 4, difference, 4 x 2."""
+
+    feature_dimension: int = Field(4, ge=1)
+    pairs_per_house: int = Field(160, ge=1)
+    epochs: int = Field(8, ge=1)
+    batch_size: int = Field(8192, ge=2)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+
+
+class PricingSection(Section):
+    """The gradient boosting on attributes + visual features."""
+
+    attributes: list[Attribute] = Field(
+        default_factory=lambda: ["latitude", "longitude", "bedrooms", "bathrooms", "area_m2", "sale_month"]
+    )
+    train_share: float = Field(0.6, gt=0.1, lt=0.95)
+    folds: int = Field(5, ge=2)
+    """Cross-fitting folds over the earlier sales."""
+    visual_features: Literal["in-sample", "cross-fitted"] = "in-sample"
+    """``in-sample`` is the paper's recipe: the ranker is fitted on the sales the booster trusts."""
+    objective: Literal["squared", "absolute"] = "absolute"
+    rounds: int = Field(400, ge=1)
+    learning_rate: float = Field(0.05, gt=0)
+    leaves: int = Field(31, ge=2)
+    interval: float = Field(0.9, gt=0.5, lt=1)
+    """Nominal coverage of the interval from `low` to `high`."""
+    bootstrap: int = Field(2000, ge=100)
+
+
+class ExplainSection(Section):
+    """The grad-weight database (C sections 3.2 and 3.3)."""
+
+    pairs: int = Field(50, ge=1)
+    top_channels: int = Field(50, ge=1)
+
+
+class AtlasSection(Section):
+    """The map."""
+
+    title: OptionalText = None
+    base_map: bool = False
+    """Draw the run's own tiles as the base map."""
+
+
+class Config(Section):
+    """The whole configuration of a run.
+
+    `directory` is the folder that relative paths start from; it is set by
+    :func:`load_config` and is no key of the file.
+    """
+
+    name: str
+    seed: int = 1
+    database: OptionalText = None
+    """SQLAlchemy address; None keeps SQLite in the run's folder."""
+    sample_market: SampleMarketSection | None = None
+    listings: ListingsSection = Field(default_factory=ListingsSection)
+    imagery: ImagerySection = Field(default_factory=ImagerySection)
+    vision: VisionSection = Field(default_factory=VisionSection)
+    siamese: SiameseSection = Field(default_factory=SiameseSection)
+    pricing: PricingSection = Field(default_factory=PricingSection)
+    explain: ExplainSection = Field(default_factory=ExplainSection)
+    atlas: AtlasSection = Field(default_factory=AtlasSection)
+    results: OptionalPath = None
+    """Where `evaluate` also writes its figures as JSON, for the docs."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Config:
+        if not _RUN_NAME.fullmatch(self.name):
+            raise ValueError(
+                f"name {self.name!r} must be letters, digits, '.', '_' or '-', as it names a folder"
+            )
+        if self.sample_market is None and self.listings.path is None:
+            raise ValueError("listings.path is missing, and there is no [sample_market] section")
+        return self
+
+
+def load_config(path: str | Path) -> Config:
+    """Read a configuration file.
+
+    Args:
+        path: The TOML file.
+
+    Returns:
+        The configuration, with environment variables filled in and paths
+        made absolute from the file's folder.
+
+    Raises:
+        ConfigError: The file is missing, is no TOML, has an unknown key, a
+            value of the wrong type, or names an environment variable that is
+            not set.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            "there is no such configuration file",
+            where=str(file),
+            remedy="Check the path, or start from examples/sample-market.toml.",
+        ) from None
+    except (IsADirectoryError, UnicodeDecodeError, PermissionError) as problem:
+        raise ConfigError(
+            f"the configuration cannot be read ({problem.__class__.__name__})",
+            where=str(file),
+            remedy="It must be a TOML file in UTF-8.",
+        ) from None
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        raise ConfigError(
+            f"this is not valid TOML: {problem}", where=str(file), remedy="Mend the line that is named."
+        ) from None
+    return parse_config(table, where=str(file), directory=file.resolve().parent)
+
+
+def parse_config(table: dict[str, Any], *, where: str, directory: Path) -> Config:
+    """Turn a parsed TOML table into a configuration; see :func:`load_config`."""
+    filled = _fill_variables(table, where=where, key="")
+    try:
+        config = Config.model_validate(filled)
+    except ValidationError as problem:
+        raise _first_problem(problem, where) from None
+    return _with_absolute_paths(config, directory)
+
+
+def _fill_variables(value: Any, *, where: str, key: str) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: _fill_variables(item, where=where, key=f"{key}.{name}" if key else name)
+            for name, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_fill_variables(item, where=where, key=key) for item in value]
+    if not isinstance(value, str):
+        return value
+
+    def replace(match: re.Match[str]) -> str:
+        found = os.environ.get(match["name"], match["default"])
+        if found is None:
+            raise ConfigError(
+                f"{key} needs the environment variable {match['name']}, which is not set",
+                where=where,
+                remedy=f"Set it, for example: export {match['name']}=…",
+            )
+        return found
+
+    return _VARIABLE.sub(replace, value)
+
+
+def _first_problem(problem: ValidationError, where: str) -> ConfigError:
+    details = problem.errors()[0]
+    location = [str(part) for part in details["loc"]]
+    key = ".".join(location)
+    if details["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        nearest = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
+        remedy = (
+            f"Did you mean {nearest[0]!r}?" if nearest else f"Known keys here: {', '.join(sorted(known))}."
+        )
+        return ConfigError(f"unknown key {key!r}", where=where, remedy=remedy)
+    message = details["msg"].removeprefix("Value error, ")
+    what = f"{key}: {message}" if key else message
+    remedy = "" if details["type"] == "missing" else f"It is {details['input']!r} now." if key else ""
+    return ConfigError(what, where=where, remedy=remedy or "Add it or mend it.")
+
+
+def _known_keys(location: list[str]) -> list[str]:
+    section: type[BaseModel] = Config
+    for part in location:
+        annotation = section.model_fields[part].annotation
+        candidates = getattr(annotation, "__args__", (annotation,))
+        section = next(
+            kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel)
+        )
+    return list(section.model_fields)
+
+
+def _with_absolute_paths(section: Any, directory: Path) -> Any:
+    changes: dict[str, Any] = {}
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, Path):
+            changes[name] = value if value.is_absolute() else (directory / value).resolve()
+        elif isinstance(value, Section):
+            changes[name] = _with_absolute_paths(value, directory)
+    return section.model_copy(update=changes)
