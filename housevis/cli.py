@@ -1,0 +1,247 @@
+"""The command line: thin over the Python calls of the same names.
+
+Analysts run the pipeline, agents open the map, managers read the report; the
+help of each command says which of them it is for.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from housevis import __version__
+from housevis.core.config import load_config
+from housevis.core.errors import HousevisError, UsageError
+from housevis.core.progress import console, error_console
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from housevis.pipeline.project import Project
+    from housevis.pipeline.results import StepResult
+
+app = typer.Typer(
+    name="housevis",
+    help="House prices that explain themselves: estimates, how sure they are, and what in the picture moved them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigFile = Annotated[Path, typer.Argument(help="Configuration file (TOML).", metavar="CONFIG")]
+RunsFolder = Annotated[
+    Path, typer.Option("--runs", help="Folder that holds the runs.", envvar="HOUSEVIS_RUNS", metavar="DIR")
+]
+RunName = Annotated[str, typer.Option("--run", help="A run's name or id.", metavar="RUN")]
+Imagery = Annotated[
+    str | None,
+    typer.Option(help="MBTiles file or tile address with {z}/{x}/{y}.", metavar="ARCHIVE"),
+]
+Rights = Annotated[
+    str | None,
+    typer.Option(
+        "--i-have-rights",
+        help="Your own right to use this imagery, in words; it is kept with the result.",
+        metavar="REFERENCE",
+    ),
+]
+
+
+def _project(config: Path, runs: Path) -> AbstractContextManager[Project]:
+    from housevis.pipeline.project import open_project
+
+    return open_project(load_config(config), runs)
+
+
+def _print(result: StepResult) -> None:
+    for line in result.lines:
+        console.print(line, markup=False)
+
+
+def _version(show: bool) -> None:
+    if show:
+        console.print(f"housevis {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(config: ConfigFile, runs: RunsFolder = Path("runs")) -> None:
+    """Analysts: run every step, from listings to map and report; finished work is not done again."""
+    from housevis import pipeline
+
+    with _project(config, runs) as project:
+        _print(pipeline.run(project))
+
+
+@app.command()
+def ingest(config: ConfigFile, runs: RunsFolder = Path("runs")) -> None:
+    """Analysts: read and validate the listings into the database."""
+    from housevis import pipeline
+
+    with _project(config, runs) as project:
+        _print(pipeline.ingest(project))
+
+
+@app.command()
+def tiles(
+    config: ConfigFile,
+    plan: Annotated[bool, typer.Option("--plan", help="Only say how many tiles are needed.")] = False,
+    runs: RunsFolder = Path("runs"),
+) -> None:
+    """Analysts: fetch the aerial tiles that the houses need into the archive."""
+    from housevis import pipeline
+
+    with _project(config, runs) as project:
+        _print(pipeline.plan_tiles(project) if plan else pipeline.tiles(project))
+
+
+@app.command()
+def embed(config: ConfigFile, runs: RunsFolder = Path("runs")) -> None:
+    """Analysts: turn every house's picture into a pooled feature."""
+    from housevis import pipeline
+
+    with _project(config, runs) as project:
+        _print(pipeline.embed(project))
+
+
+@app.command()
+def train(config: ConfigFile, runs: RunsFolder = Path("runs")) -> None:
+    """Analysts: fit the rank siamese and the gradient boosting on the earlier sales."""
+    from housevis import pipeline
+
+    with _project(config, runs) as project:
+        _print(pipeline.train(project))
+
+
+@app.command()
+def explain(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A configuration (the step of its run), or with --run a listings file.", metavar="SOURCE"
+        ),
+    ],
+    run_name: Annotated[
+        str | None, typer.Option("--run", help="A run's name or id.", metavar="RUN")
+    ] = None,
+    imagery: Imagery = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for overlays and heatmaps.npz.", metavar="FOLDER")
+    ] = None,
+    rights: Rights = None,
+    runs: RunsFolder = Path("runs"),
+) -> None:
+    """Analysts: build the grad-weight database; with --run: attention maps of new houses."""
+    from housevis import pipeline
+
+    if run_name is None:
+        if source.suffix != ".toml":
+            raise UsageError(
+                "to explain a listings file, name the run",
+                where=str(source),
+                remedy="Add --run RUN --imagery ARCHIVE --out FOLDER.",
+            )
+        with _project(source, runs) as project:
+            _print(pipeline.explain(project))
+        return
+    if out is None or imagery is None:
+        raise UsageError(
+            "--imagery and --out are needed with --run", remedy="Add --imagery ARCHIVE --out FOLDER."
+        )
+    _print(pipeline.explain_listings(source, runs, run_name, imagery=imagery, out=out, rights_reference=rights))
+
+
+@app.command()
+def evaluate(config: ConfigFile, runs: RunsFolder = Path("runs")) -> None:
+    """Analysts: measure on later sales, then fit the serving model on all sales."""
+    from housevis import pipeline
+
+    with _project(config, runs) as project:
+        _print(pipeline.evaluate(project))
+
+
+@app.command()
+def atlas(config: ConfigFile, runs: RunsFolder = Path("runs")) -> None:
+    """Agents: build the map of houses with prices, estimates, drivers and attention maps."""
+    from housevis import pipeline
+
+    with _project(config, runs) as project:
+        _print(pipeline.atlas(project))
+
+
+@app.command()
+def report(config: ConfigFile, runs: RunsFolder = Path("runs")) -> None:
+    """Managers: build the page of price drivers."""
+    from housevis import pipeline
+
+    with _project(config, runs) as project:
+        _print(pipeline.report(project))
+
+
+@app.command()
+def serve(
+    run_name: Annotated[str, typer.Argument(help="A run's name or id.", metavar="RUN")],
+    host: Annotated[str, typer.Option(help="Loopback address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65535)] = 8000,
+    runs: RunsFolder = Path("runs"),
+) -> None:
+    """Agents: show a run's map and report in the browser, on this machine only."""
+    from housevis import pipeline
+
+    pipeline.serve(runs, run_name, host=host, port=port)
+
+
+@app.command()
+def estimate(
+    listings: Annotated[Path, typer.Argument(help="Listings file; needs no price.", metavar="LISTINGS")],
+    run_name: RunName,
+    imagery: Imagery = None,
+    out: Annotated[Path, typer.Option(help="CSV file to write.", metavar="FILE")] = Path("estimates.csv"),
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"], help="Valuation date of listings without a date of their own [today]."
+        ),
+    ] = None,
+    rights: Rights = None,
+    runs: RunsFolder = Path("runs"),
+) -> None:
+    """Agents and analysts: estimate new houses. An estimate, not an appraisal."""
+    from housevis import pipeline
+
+    _print(
+        pipeline.estimate(
+            listings,
+            runs,
+            run_name,
+            imagery=imagery,
+            out=out,
+            as_of=as_of.date() if as_of else date.today(),
+            rights_reference=rights,
+        )
+    )
+
+
+def main() -> None:
+    """Run the command line; errors become one message and an exit code."""
+    try:
+        app()
+    except HousevisError as problem:
+        error_console.print(f"Error: {problem}", markup=False)
+        sys.exit(problem.exit_code)
+    except KeyboardInterrupt:
+        error_console.print("Stopped. What is finished is kept; the same command goes on from there.")
+        sys.exit(130)

@@ -1,0 +1,68 @@
+"""A project: one configuration, its folder and its open database."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Engine
+
+from db.session import open_database
+from housevis.core.config import Config
+from housevis.core.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Project:
+    """What every step works on.
+
+    Attributes:
+        config: The configuration.
+        workspace: The folder ``runs/<name>/``.
+        engine: The open database.
+    """
+
+    config: Config
+    workspace: Workspace
+    engine: Engine
+
+
+@contextmanager
+def open_project(config: Config, runs_folder: Path) -> Iterator[Project]:
+    """Open the database of a configuration and close it afterwards.
+
+    Args:
+        config: The configuration.
+        runs_folder: The folder that holds ``<name>/`` for every configuration.
+
+    Raises:
+        DatabaseError: The database cannot be opened.
+    """
+    workspace = Workspace(runs_folder / config.name)
+    workspace.folder.mkdir(parents=True, exist_ok=True)
+    engine = open_database(config.database or workspace.database)
+    try:
+        yield Project(config, workspace, engine)
+    finally:
+        engine.dispose()
+
+
+def fingerprint(**parts: Any) -> str:
+    """Hex SHA-256 over named parts that can be written as JSON."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def frame_digest(frame: pd.DataFrame) -> str:
+    """Hex SHA-256 over the content of a data frame, its row order included."""
+    text_columns = {
+        name: frame[name].astype(str) for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])
+    }
+    hashes = pd.util.hash_pandas_object(frame.assign(**text_columns), index=False)
+    return hashlib.sha256(hashes.to_numpy().tobytes() + "|".join(frame.columns).encode()).hexdigest()

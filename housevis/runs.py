@@ -1,0 +1,192 @@
+"""The registry of runs: one folder per trained model, with a record of how it was made."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from housevis.core.errors import RunError
+from housevis.core.workspace import Workspace
+
+RECORD = "run.json"
+STEPS = "steps.json"
+METRICS = "metrics.json"
+
+_PACKAGES = ("housevis", "torch", "torchvision", "openvino", "lightgbm", "faiss-cpu", "numpy", "pandas")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON; the file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            json.dump(value, stream, indent=2, ensure_ascii=False, allow_nan=False)
+            stream.write("\n")
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of a run.
+
+    Raises:
+        RunError: The file is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(
+            "this file of the run is missing", where=str(path), remedy="Run `housevis run CONFIG` again."
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise RunError(
+            "this file of the run is damaged",
+            where=str(path),
+            remedy="Delete the run's folder and run `housevis run CONFIG` again.",
+        ) from None
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that decide a run's figures."""
+    return {name: metadata.version(name) for name in _PACKAGES}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: its folder and its record.
+
+    Attributes:
+        folder: ``runs/<name>/<run id>/``.
+        record: What ``run.json`` holds: run id, name, fingerprint, the
+            configuration, backbone, versions and data fingerprints.
+    """
+
+    folder: Path
+    record: Mapping[str, Any]
+
+    @property
+    def run_id(self) -> str:
+        """The run's id: the time of its creation and the start of its fingerprint."""
+        return str(self.record["run_id"])
+
+    @property
+    def evaluation(self) -> Path:
+        """Models fitted on the earlier sales and on folds, used for sold houses."""
+        return self.folder / "evaluation"
+
+    @property
+    def serving(self) -> Path:
+        """The model fitted on all sales, used for unsold and new houses."""
+        return self.folder / "serving"
+
+    @property
+    def maps(self) -> Path:
+        """The attention maps of sold houses."""
+        return self.folder / "evaluation" / "maps"
+
+    @property
+    def estimates(self) -> Path:
+        """Out-of-sample estimates of sold houses, as Parquet."""
+        return self.folder / "evaluation" / "estimates.parquet"
+
+    @property
+    def atlas(self) -> Path:
+        """The folder of the map."""
+        return self.folder / "atlas"
+
+    @property
+    def report(self) -> Path:
+        """The report of price drivers."""
+        return self.folder / "report.html"
+
+    def metrics(self) -> dict[str, Any]:
+        """The figures that `evaluate` wrote."""
+        return dict(read_json(self.folder / METRICS))
+
+    def steps(self) -> dict[str, dict[str, Any]]:
+        """The finished steps of this run, by name."""
+        path = self.folder / STEPS
+        return dict(read_json(path)) if path.is_file() else {}
+
+    def finish(self, step: str, seconds: float, figures: Mapping[str, Any]) -> None:
+        """Record that `step` is finished."""
+        steps = self.steps()
+        steps[step] = {
+            "seconds": round(seconds, 2),
+            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "figures": dict(figures),
+        }
+        write_json(self.folder / STEPS, steps)
+
+
+def open_or_create_run(workspace: Workspace, fingerprint: str, record: Mapping[str, Any]) -> Run:
+    """Find the run with this fingerprint, or start it.
+
+    Args:
+        workspace: The folder of the configuration's runs.
+        fingerprint: Hex SHA-256 over everything that decides the result.
+        record: What to keep in ``run.json`` of a new run.
+    """
+    for run in list_runs(workspace):
+        if run.record["fingerprint"] == fingerprint:
+            return run
+    created = datetime.now(UTC)
+    run_id = f"{created:%Y%m%d-%H%M%S}-{fingerprint[:8]}"
+    full = {
+        "run_id": run_id,
+        "fingerprint": fingerprint,
+        "created_at": created.isoformat(timespec="seconds"),
+        "versions": package_versions(),
+        **record,
+    }
+    write_json(workspace.run(run_id) / RECORD, full)
+    return Run(workspace.run(run_id), full)
+
+
+def list_runs(workspace: Workspace) -> list[Run]:
+    """All runs of one configuration, the oldest first."""
+    records = sorted(workspace.folder.glob(f"*/{RECORD}"))
+    return [Run(path.parent, read_json(path)) for path in records]
+
+
+def promote(workspace: Workspace, run: Run) -> None:
+    """Make `run` the one that its name stands for."""
+    temporary = workspace.current.with_suffix(".new")
+    temporary.write_text(run.run_id + "\n", encoding="utf-8")
+    temporary.replace(workspace.current)
+
+
+def find_run(runs_folder: Path, name_or_id: str) -> Run:
+    """Find a run by its configuration's name (the promoted one) or by its id.
+
+    Args:
+        runs_folder: The folder that holds ``<name>/<run id>/``.
+        name_or_id: A run's name or id.
+
+    Raises:
+        RunError: There is no such run; the message lists those that exist.
+    """
+    run_id = name_or_id
+    current = runs_folder / name_or_id / "current"
+    if current.is_file():
+        run_id = current.read_text(encoding="utf-8").strip()
+    for path in sorted(runs_folder.glob(f"*/*/{RECORD}")):
+        if path.parent.name == run_id:
+            return Run(path.parent, read_json(path))
+    known = sorted({path.parent.name for path in runs_folder.glob("*/current")})
+    raise RunError(
+        f"there is no finished run {name_or_id!r}",
+        where=str(runs_folder),
+        remedy=f"Known names: {', '.join(known)}." if known else "Make one with `housevis run CONFIG`.",
+    )
