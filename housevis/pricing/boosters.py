@@ -1,0 +1,179 @@
+"""LightGBM boosters: how they are fitted, applied, written and read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+
+import housevis
+from housevis.core.config import PricingSection
+from housevis.core.errors import ModelError
+
+Array = NDArray[np.float64]
+
+OBJECTIVES: Final = {"squared": "regression", "absolute": "regression_l1"}
+"""Our name of an objective -> LightGBM's."""
+
+
+def fit_booster(
+    section: PricingSection,
+    table: Array,
+    target: Array,
+    seed: int,
+    num_threads: int,
+) -> lightgbm.Booster:
+    """Fit one booster; the same input gives the same trees, whatever the threads.
+
+    Args:
+        section: Objective, rounds, learning rate and leaves.
+        table: Features ``(n, F)``, NaN where missing.
+        target: Targets ``(n,)``.
+        seed: Seed of the boosting.
+        num_threads: Threads to use.
+
+    Returns:
+        The fitted booster.
+    """
+    parameters = {
+        "objective": OBJECTIVES[section.objective],
+        "learning_rate": section.learning_rate,
+        "num_leaves": section.leaves,
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": num_threads,
+        "verbosity": -1,
+    }
+    data = lightgbm.Dataset(table, target, params=parameters)
+    return lightgbm.train(parameters, data, num_boost_round=section.rounds)
+
+
+def raw_prediction(booster: lightgbm.Booster, table: Array, num_threads: int) -> Array:
+    """Predict ``(n,)`` targets from features ``(n, F)``."""
+    if not len(table):
+        return np.empty(0)
+    return np.asarray(booster.predict(table, num_threads=num_threads))
+
+
+def raw_contributions(booster: lightgbm.Booster, table: Array, num_threads: int) -> Array:
+    """Exact TreeSHAP ``(n, F + 1)`` of the predicted targets, the base last."""
+    if not len(table):
+        return np.empty((0, booster.num_feature() + 1))
+    return np.asarray(booster.predict(table, pred_contrib=True, num_threads=num_threads))
+
+
+def write_artefact(
+    folder: Path, name: str, kind: str, facts: dict[str, Any], boosters: Mapping[str, lightgbm.Booster | None]
+) -> None:
+    """Write ``<name>.json`` and the text of each booster beside it.
+
+    Each file is replaced in one step, the JSON last; it holds the SHA-256 of
+    the texts, so that a mixture of old and new files is noticed.
+
+    Args:
+        folder: Folder to write to; made where it does not exist.
+        name: Name of the JSON file without its ending.
+        kind: What it is, checked when it is read.
+        facts: Everything else that is to be kept.
+        boosters: Name of a text file without its ending -> booster, or None
+            for a booster that the artefact does not have.
+
+    Raises:
+        ModelError: The folder cannot be written to.
+    """
+    texts = {part: booster.model_to_string() for part, booster in boosters.items() if booster is not None}
+    document = {
+        "kind": kind,
+        "versions": {"housevis": housevis.__version__, "lightgbm": lightgbm.__version__},
+        "boosters": {part: _sha256(texts[part]) if part in texts else None for part in boosters},
+        **facts,
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for part, text in texts.items():
+            _replace(folder / f"{part}.txt", text)
+        _replace(folder / f"{name}.json", json.dumps(document, indent=2) + "\n")
+    except OSError as problem:
+        raise ModelError(
+            f"the {kind} cannot be written ({problem.strerror})",
+            where=str(folder),
+            remedy="Check that the folder may be written to and that the disk is not full.",
+        ) from None
+
+
+def read_artefact(
+    folder: Path, name: str, kind: str
+) -> tuple[dict[str, Any], dict[str, lightgbm.Booster | None]]:
+    """Read what :func:`write_artefact` wrote.
+
+    Args:
+        folder: The folder.
+        name: Name of the JSON file without its ending.
+        kind: What it must be.
+
+    Returns:
+        The facts, and the boosters by name.
+
+    Raises:
+        ModelError: A file is missing, damaged or of another kind.
+    """
+    file = folder / f"{name}.json"
+    try:
+        facts = json.loads(_read(file, kind))
+    except json.JSONDecodeError:
+        raise _damaged(file, kind) from None
+    if not isinstance(facts, dict) or facts.get("kind") != kind or "boosters" not in facts:
+        raise _damaged(file, kind)
+    boosters: dict[str, lightgbm.Booster | None] = {}
+    for part, digest in facts["boosters"].items():
+        boosters[part] = None
+        if digest is not None:
+            text = _read(folder / f"{part}.txt", kind)
+            if _sha256(text) != digest:
+                raise _damaged(folder / f"{part}.txt", kind)
+            boosters[part] = lightgbm.Booster(model_str=text)
+    return facts, boosters
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read(file: Path, kind: str) -> str:
+    try:
+        return file.read_bytes().decode()
+    except FileNotFoundError:
+        raise ModelError(
+            f"there is no {kind} here", where=str(file), remedy="Check the path, or run `train` again."
+        ) from None
+    except (OSError, UnicodeDecodeError):
+        raise _damaged(file, kind) from None
+
+
+def _damaged(file: Path, kind: str) -> ModelError:
+    return ModelError(
+        f"this is no {kind}, or it is damaged",
+        where=str(file),
+        remedy="Run `train` again.",
+    )
+
+
+def _replace(file: Path, text: str) -> None:
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(text.encode())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(file)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

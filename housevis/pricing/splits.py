@@ -1,0 +1,89 @@
+"""Which sales a model is fitted on, and which it is judged on."""
+
+from __future__ import annotations
+
+import heapq
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from housevis.core.errors import ModelError
+
+
+def split_by_date(
+    sale_dates: pd.Series[Any] | ArrayLike, train_share: float
+) -> tuple[NDArray[np.bool_], pd.Timestamp]:
+    """Split sales into earlier and later ones (C section 4: sorted by date, 6:4).
+
+    All sales of one day fall on one side. Of all days the cut is taken whose
+    share of earlier sales comes nearest to `train_share`.
+
+    Args:
+        sale_dates: Dates of n sales.
+        train_share: Wanted share of earlier sales, between 0 and 1.
+
+    Returns:
+        Mask ``(n,)``, True for the earlier sales, and the cutoff: the first
+        day of the later sales.
+
+    Raises:
+        ModelError: A date is missing, or all sales are of one day.
+    """
+    days = pd.DatetimeIndex(pd.to_datetime(np.asarray(sale_dates))).normalize()
+    missing = int(np.isnat(days.to_numpy()).sum())
+    if missing:
+        raise ModelError(
+            f"{missing} of {len(days)} sales have no date",
+            remedy="Sales without a date cannot be split by date; leave them out.",
+        )
+    distinct, counts = np.unique(days.to_numpy(), return_counts=True)
+    if len(distinct) < 2:
+        raise ModelError(
+            f"{len(days)} sales of {len(distinct)} day cannot be split by date",
+            remedy="Give sales of at least two days.",
+        )
+    earlier_share = np.cumsum(counts)[:-1] / len(days)
+    cutoff = pd.Timestamp(distinct[1 + int(np.argmin(np.abs(earlier_share - train_share)))])
+    return np.asarray(days < cutoff), cutoff
+
+
+def grouped_folds(groups: pd.Series[Any] | ArrayLike, folds: int, seed: int) -> NDArray[np.int64]:
+    """Deal sales into folds of about equal size that keep groups together.
+
+    Groups are shuffled by `seed`, then dealt, the largest first, each to the
+    fold that is smallest so far. The fold of a group does not depend on the
+    order of the rows.
+
+    Args:
+        groups: Group of each of n sales, such as its house id or the key of
+            its picture. A missing value (None, NaN) is a group of its own.
+        folds: Number of folds.
+        seed: Seed of the shuffle.
+
+    Returns:
+        Fold numbers ``(n,)`` from 0 to ``folds - 1``.
+
+    Raises:
+        ModelError: There are fewer groups than folds.
+    """
+    codes, distinct = pd.factorize(pd.Series(groups).to_numpy(), sort=True)
+    missing = codes < 0
+    codes[missing] = len(distinct) + np.arange(int(missing.sum()))
+    count = len(distinct) + int(missing.sum())
+    if count < folds:
+        raise ModelError(
+            f"{count} groups of sales are too few for {folds} folds",
+            where="pricing.folds",
+            remedy="Lower the number of folds, or give more sales.",
+        )
+    sizes = np.bincount(codes, minlength=count)
+    shuffled = np.random.default_rng(seed).permutation(count)
+    fold_of_group = np.empty(count, dtype=np.int64)
+    filled = [(0, fold) for fold in range(folds)]
+    for group in shuffled[np.argsort(-sizes[shuffled], kind="stable")]:
+        size, fold = heapq.heappop(filled)
+        fold_of_group[group] = fold
+        heapq.heappush(filled, (size + int(sizes[group]), fold))
+    return fold_of_group[codes]
