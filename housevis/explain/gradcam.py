@@ -1,0 +1,213 @@
+"""Grad-CAM and Grad-CAM++ by back-propagation: any layer, any head, any scalar (C eq. 3 to 6).
+
+For the linear rank head :mod:`housevis.explain.gradweights` has the same
+weights in closed form; the tests hold both equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from housevis.core.errors import ModelError
+from housevis.explain.database import SCALARS, Scalar
+
+Method = Literal["grad-cam", "grad-cam++"]
+"""How the gradient of a channel becomes its weight."""
+
+
+@dataclass
+class Capture:
+    """The feature map that a layer put out while it was being watched.
+
+    Attributes:
+        maps: One tensor ``(N, K, h, w)`` per forward pass, each a leaf that gradients can be taken for.
+    """
+
+    maps: list[Tensor] = field(default_factory=list)
+
+    @property
+    def only(self) -> Tensor:
+        """The feature map of the only forward pass.
+
+        Raises:
+            ModelError: The layer ran never, or more than once.
+        """
+        if len(self.maps) != 1:
+            raise ModelError(
+                f"the layer ran {len(self.maps)} times in one forward pass, so it has no one feature map",
+                remedy="Name a layer that runs exactly once.",
+            )
+        return self.maps[0]
+
+
+@contextmanager
+def captured(module: nn.Module, layer: nn.Module) -> Iterator[Capture]:
+    """Watch the output of a layer while the block runs, with the module in evaluation mode.
+
+    The output is cut from what produced it, so gradients stop there: the
+    trunk needs none, and its parameters may be frozen. The hook is removed
+    and the mode restored however the block ends.
+
+    Args:
+        module: The whole network.
+        layer: The part of it whose output is the feature map.
+
+    Yields:
+        Where the feature maps are found.
+    """
+    capture = Capture()
+
+    def keep(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        leaf = output.detach().requires_grad_(True)
+        capture.maps.append(leaf)
+        return leaf.clone()
+
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    hook = layer.register_forward_hook(keep)
+    try:
+        yield capture
+    finally:
+        hook.remove()
+        for part, training in modes.items():
+            part.training = training
+
+
+def layer_grad_weights(
+    module: nn.Module,
+    layer: nn.Module,
+    inputs: Tensor,
+    scalar: Callable[[Tensor], Tensor],
+    *,
+    method: Method = "grad-cam",
+) -> tuple[Tensor, Tensor]:
+    """Feature maps and grad-weights at any layer of any network.
+
+    Args:
+        module: The network, called as ``module(inputs)``.
+        layer: The layer whose output is the feature map.
+        inputs: A batch ``(N, ...)`` as the network takes it.
+        scalar: Turns the network's output into the scalar to explain, one per
+            image ``(N,)``; that of one image must not depend on another's output.
+        method: Grad-CAM or Grad-CAM++.
+
+    Returns:
+        Feature maps ``(N, K, h, w)`` and grad-weights ``(N, K)``, both detached.
+
+    Raises:
+        ModelError: The layer does not run exactly once, its output is no
+            feature map, or the scalar does not depend on it.
+    """
+    with captured(module, layer) as capture, torch.enable_grad():
+        values = scalar(module(inputs))
+        maps = capture.only
+        return maps.detach(), grad_weights(values, maps, method=method)
+
+
+def map_grad_weights(
+    maps: Tensor, scalar: Callable[[Tensor], Tensor], *, method: Method = "grad-cam"
+) -> Tensor:
+    """Grad-weights for feature maps that are there already.
+
+    Args:
+        maps: ``(N, K, h, w)``.
+        scalar: Turns feature maps into the scalar to explain, one per image ``(N,)``.
+        method: Grad-CAM or Grad-CAM++.
+
+    Returns:
+        ``(N, K)``, detached.
+
+    Raises:
+        ModelError: The scalar does not depend on the feature maps.
+    """
+    with torch.enable_grad():
+        leaf = maps.detach().requires_grad_(True)
+        return grad_weights(scalar(leaf), leaf, method=method)
+
+
+def grad_weights(values: Tensor, maps: Tensor, *, method: Method = "grad-cam") -> Tensor:
+    """The weight of every channel from the gradient of a scalar.
+
+    Grad-CAM (C eq. 3 and 6) averages the gradient over the cells. Grad-CAM++
+    (C eq. 5) sums its positive part with cell weights
+    ``g^2 / (2 g^2 + g^3 sum A)``, taking the scalar's exponential as the score.
+
+    Args:
+        values: The scalars ``(N,)``, with their graph.
+        maps: The feature maps ``(N, K, h, w)`` they were computed from.
+        method: Grad-CAM or Grad-CAM++.
+
+    Returns:
+        ``(N, K)``, detached.
+
+    Raises:
+        ModelError: The shapes do not fit, or the scalars do not depend on the maps.
+    """
+    if maps.ndim != 4 or values.shape != maps.shape[:1]:
+        raise ModelError(
+            f"feature maps {tuple(maps.shape)} and scalars {tuple(values.shape)} do not fit; "
+            "they must be (N, K, h, w) and (N,)"
+        )
+    gradient = torch.autograd.grad(values.sum(), maps, allow_unused=True)[0] if values.requires_grad else None
+    if gradient is None:
+        raise ModelError(
+            "the scalar to explain does not depend on the feature map",
+            remedy="Name a layer that lies between the input and the scalar.",
+        )
+    if method == "grad-cam":
+        return gradient.mean(dim=(2, 3))
+    squared = gradient**2
+    denominator = 2 * squared + squared * gradient * maps.detach().sum(dim=(2, 3), keepdim=True)
+    share = torch.where(denominator == 0, 0.0, squared / torch.where(denominator == 0, 1.0, denominator))
+    return (share * gradient.clamp(min=0)).sum(dim=(2, 3))
+
+
+def weighted_map(maps: Tensor, weights: Tensor) -> Tensor:
+    """The heat map ``ReLU(sum_k alpha_k A_k)`` (C eq. 4).
+
+    Args:
+        maps: ``(N, K, h, w)``.
+        weights: ``(N, K)``, or ``(K,)`` for the same weights everywhere.
+
+    Returns:
+        ``(N, h, w)``, at least 0.
+    """
+    return torch.einsum("nkhw,nk->nhw", maps, weights.expand(maps.shape[:2])).clamp(min=0)
+
+
+def rank_scalar(logits: Tensor, dearer: Tensor, scalar: Scalar) -> Tensor:
+    """What is explained about a house and its pairs, for any rank head.
+
+    Args:
+        logits: ``(N, P, 2)``; class 1 is "the house is dearer than its partner".
+        dearer: bool ``(N, P)``: the truth.
+        scalar: Which of the scalars, see :mod:`housevis.explain.database`.
+
+    Returns:
+        ``(N,)``, the mean over the pairs.
+
+    Raises:
+        ModelError: There is no such scalar.
+    """
+    margin = logits[..., 1] - logits[..., 0]
+    sign = torch.where(dearer, 1.0, -1.0).to(margin.dtype)
+    match scalar:
+        case "loss-against":
+            return nn.functional.softplus(-sign * margin).mean(dim=1)
+        case "loss-for":
+            return -nn.functional.softplus(-sign * margin).mean(dim=1)
+        case "ordering":
+            return (sign * margin).mean(dim=1)
+        case "dearer":
+            return margin.mean(dim=1)
+        case "cheaper":
+            return -margin.mean(dim=1)
+    raise ModelError(
+        f"there is no scalar {scalar!r} to explain", remedy=f"Choose one of {', '.join(SCALARS)}."
+    )

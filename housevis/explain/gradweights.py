@@ -1,0 +1,257 @@
+"""Grad-weights of all houses in closed form (C sections 3.2 and 3.3).
+
+With global average pooling and a linear embedding the grad-weight of every
+channel has a closed form, ``alpha = W^T (dS/df) / Z`` with `W` the embedding's
+weight ``(D, K)``, `S` the scalar that is explained and ``Z = h w`` the number
+of cells. So a database for all houses costs two matrix products and no
+back-propagation. :mod:`housevis.explain.gradcam` has the general path.
+
+With a *linear* head the gradient with respect to the embedding always lies
+along ``V_1 - V_0``. All houses then share one channel direction up to sign and
+scale, for each of the scalars; `dearer` and `cheaper` share the scale as well.
+The maps differ between houses because their feature maps do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from housevis.core.errors import ModelError
+from housevis.explain.database import SCALARS, GradWeightDatabase, GradWeightsAbout, Scalar
+
+_CHUNK = 2048
+
+
+def rank_grad_weights(
+    *,
+    embedding_weight: ArrayLike,
+    embedding_bias: ArrayLike,
+    head_weight: ArrayLike,
+    head_bias: ArrayLike,
+    features: NDArray[np.floating],
+    prices: ArrayLike,
+    house_ids: Sequence[str],
+    cells: int,
+    backbone_fingerprint: str,
+    model_id: str,
+    scalar: Scalar = "loss-against",
+    pairs: int = 50,
+    top_channels: int = 50,
+    seed: int = 1,
+) -> GradWeightDatabase:
+    """Grad-weights of all houses for the rank siamese with a linear head (C sections 3.2 and 3.3).
+
+    Each house is paired with `pairs` others drawn at random, with
+    replacement, from those with a different price: cross-entropy is never
+    zero, so a different price is what makes a rank pair valid. The gradient
+    is taken for the house itself (the anchor), averaged over its pairs, and
+    the channels with the highest weight are kept.
+
+    Args:
+        embedding_weight: ``(D, K)``, acting on raw pooled features.
+        embedding_bias: ``(D,)``.
+        head_weight: ``(2, D)``; class 1 is "the first house is dearer".
+        head_bias: ``(2,)``.
+        features: Pooled features ``(N, K)``; read in chunks, so a memory map will do.
+        prices: ``(N,)``.
+        house_ids: ``N`` ids.
+        cells: Cells of the feature map, ``Z = h w``.
+        backbone_fingerprint: The backbone of the features.
+        model_id: The siamese model.
+        scalar: What is explained, see :data:`~housevis.explain.database.Scalar`.
+        pairs: Pairs per house (50 in C).
+        top_channels: Channels kept, `M` (50 in C); all of them where there are fewer.
+        seed: Seed of the pairs.
+
+    Returns:
+        The database, one row per house, in the order given.
+
+    Raises:
+        ModelError: Shapes that do not fit, numbers that are not finite, or
+            no two houses with different prices.
+    """
+    W = np.asarray(embedding_weight, dtype=np.float64)
+    b = np.asarray(embedding_bias, dtype=np.float64)
+    V = np.asarray(head_weight, dtype=np.float64)
+    c = np.asarray(head_bias, dtype=np.float64)
+    y = np.asarray(prices, dtype=np.float64)
+    _check_inputs(W, b, V, c, features, y, house_ids)
+    direction = V[1] - V[0]
+    embeddings = _embed(features, W, b)
+    coefficients, counts = _pair_coefficients(
+        embeddings @ direction, float(c[1] - c[0]), y, scalar, pairs, np.random.default_rng(seed)
+    )
+    kept = min(top_channels, W.shape[1])
+    channels = np.empty((len(y), kept), dtype=np.uint16)
+    weights = np.empty((len(y), kept), dtype=np.float16)
+    scales = np.empty(len(y), dtype=np.float32)
+    for start in range(0, len(y), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        alpha = closed_form_weights(coefficients[rows, None] * direction, W, cells)
+        channels[rows], weights[rows], scales[rows] = keep_top_channels(alpha, kept)
+    return GradWeightDatabase(
+        house_ids=tuple(house_ids),
+        embeddings=embeddings.astype(np.float32),
+        channels=channels,
+        weights=weights,
+        scales=scales,
+        pairs=counts,
+        about=GradWeightsAbout(
+            scalar=scalar,
+            pairs=pairs,
+            channels_in_all=W.shape[1],
+            cells=cells,
+            seed=seed,
+            backbone_fingerprint=backbone_fingerprint,
+            model_id=model_id,
+        ),
+    )
+
+
+def closed_form_weights(
+    gradients: NDArray[np.floating], embedding_weight: NDArray[np.floating], cells: int
+) -> NDArray[np.float32]:
+    """C eq. 3 for global average pooling and a linear embedding: ``W^T (dS/df) / Z``.
+
+    Args:
+        gradients: ``dS/df``, ``(n, D)``.
+        embedding_weight: `W`, ``(D, K)``.
+        cells: `Z`.
+
+    Returns:
+        float32 ``(n, K)``.
+    """
+    return (gradients.astype(np.float32) @ (embedding_weight / cells).astype(np.float32)).astype(np.float32)
+
+
+def keep_top_channels(
+    alpha: NDArray[np.floating], top_channels: int
+) -> tuple[NDArray[np.uint16], NDArray[np.float16], NDArray[np.float32]]:
+    """Keep the channels with the highest weight (C section 3.3).
+
+    Args:
+        alpha: Grad-weights ``(n, K)``, `K` at most 65,536.
+        top_channels: `M`, at most `K`.
+
+    Returns:
+        Channels uint16 ``(n, M)`` with the highest weight first, their
+        weights float16 ``(n, M)`` relative to the scale, scales float32 ``(n,)``.
+    """
+    channels_in_all = alpha.shape[1]
+    if top_channels < channels_in_all:
+        split = channels_in_all - top_channels
+        top = np.argpartition(alpha, split, axis=1)[:, split:]
+    else:
+        top = np.broadcast_to(np.arange(channels_in_all), alpha.shape)
+    values = np.take_along_axis(alpha, top, axis=1)
+    order = np.lexsort((top, -values), axis=1)
+    channels = np.take_along_axis(top, order, axis=1).astype(np.uint16)
+    values = np.take_along_axis(values, order, axis=1)
+    scales = np.abs(values).max(axis=1).astype(np.float32)
+    relative = values / np.where(scales > 0, scales, 1)[:, None]
+    return channels, relative.astype(np.float16), scales
+
+
+def draw_partners(
+    prices: NDArray[np.floating], pairs: int, generator: np.random.Generator
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Draw partners of a different price for every house, with replacement.
+
+    Args:
+        prices: ``(N,)``.
+        pairs: Partners per house, `P`.
+        generator: Source of the draw.
+
+    Returns:
+        Rows of the partners ``(N, P)``, and which houses have any partner at
+        all ``(N,)``; the row of a house without one means nothing.
+    """
+    order = np.argsort(prices, kind="stable")
+    ordered = prices[order]
+    first = np.searchsorted(ordered, prices, side="left")
+    same = np.searchsorted(ordered, prices, side="right") - first
+    different = len(prices) - same
+    draw = (generator.random((len(prices), pairs)) * different[:, None]).astype(np.intp)
+    draw += np.where(draw >= first[:, None], same[:, None], 0)
+    return order[np.minimum(draw, len(prices) - 1)], different > 0
+
+
+def _pair_coefficients(
+    scores: NDArray[np.float64],
+    bias: float,
+    prices: NDArray[np.float64],
+    scalar: Scalar,
+    pairs: int,
+    generator: np.random.Generator,
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Mean over the pairs of the factor that stands before ``V_1 - V_0`` in the gradient."""
+    partners, valid = draw_partners(prices, pairs, generator)
+    counts = np.where(valid, pairs, 0).astype(np.int32)
+    if not valid.any():
+        raise ModelError(
+            "no two houses have different prices, so there is no valid pair",
+            remedy="The price column is probably not the one that was meant.",
+        )
+    dearer = prices[:, None] > prices[partners]
+    match scalar:
+        case "loss-against" | "loss-for":
+            logit = np.clip(scores[:, None] - scores[partners] + bias, -60, 60)
+            residual = (1 / (1 + np.exp(-logit)) - dearer).mean(axis=1)
+            factor = residual if scalar == "loss-against" else -residual
+        case "ordering":
+            factor = np.where(dearer, 1.0, -1.0).mean(axis=1)
+        case "dearer" | "cheaper":
+            factor = np.full(len(prices), 1.0 if scalar == "dearer" else -1.0)
+        case _:
+            raise ModelError(
+                f"there is no scalar {scalar!r} to explain", remedy=f"Choose one of {', '.join(SCALARS)}."
+            )
+    return np.where(valid, factor, 0.0), counts
+
+
+def _embed(
+    features: NDArray[np.floating], W: NDArray[np.float64], b: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    embeddings = np.empty((len(features), len(W)))
+    for start in range(0, len(features), _CHUNK):
+        chunk = np.asarray(features[start : start + _CHUNK], dtype=np.float64)
+        embeddings[start : start + _CHUNK] = chunk @ W.T + b
+    bad = ~np.isfinite(embeddings).all(axis=1)
+    if bad.any():
+        raise ModelError(
+            f"{int(bad.sum())} houses have a feature that is no finite number",
+            where=f"row {int(np.argmax(bad))} of the features",
+            remedy="Remove the folder of stored features and run `housevis features` again.",
+        )
+    return embeddings
+
+
+def _check_inputs(
+    W: NDArray[np.float64],
+    b: NDArray[np.float64],
+    V: NDArray[np.float64],
+    c: NDArray[np.float64],
+    features: NDArray[np.floating],
+    prices: NDArray[np.float64],
+    house_ids: Sequence[str],
+) -> None:
+    if W.ndim != 2 or W.shape[1] > np.iinfo(np.uint16).max + 1:
+        raise ModelError(f"the embedding's weight has the shape {W.shape}, not (D, K) with K up to 65536")
+    expected = {
+        "the embedding's bias": (b.shape, (W.shape[0],)),
+        "the head's weight": (V.shape, (2, W.shape[0])),
+        "the head's bias": (c.shape, (2,)),
+        "the array of features": (features.shape, (len(prices), W.shape[1])),
+        "the array of prices": (prices.shape, (len(house_ids),)),
+    }
+    for name, (found, needed) in expected.items():
+        if found != needed:
+            raise ModelError(f"{name} has the shape {found}, not {needed}")
+    if not all(np.isfinite(values).all() for values in (W, b, V, c)):
+        raise ModelError("the siamese has a weight that is no finite number", remedy="Train it again.")
+    if not np.isfinite(prices).all():
+        row = int(np.argmin(np.isfinite(prices)))
+        raise ModelError("a price is no finite number", where=f"house {house_ids[row]}")

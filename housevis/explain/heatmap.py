@@ -1,0 +1,221 @@
+"""The heat map of one house, and how a set of them is drawn.
+
+A heat map is drawn with a scale that is fixed for a whole set of houses. A
+scale per picture (min-max) would stretch a map that says nothing until it
+looks like one that says much.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from housevis.core.errors import ModelError
+
+Status = Literal["ok", "flat", "no neighbour", "negligible"]
+"""What a heat map is worth.
+
+``ok``: it shows where. ``flat``: it is the same everywhere, or has no heat.
+``no neighbour``: no house of the database could lend its weights.
+``negligible``: it shows where, but of an amount too small to matter.
+"""
+
+Array = NDArray[np.float32]
+
+PIXELS_PER_CELL = 8
+"""Pixels drawn per cell of the feature map: 7 x 7 becomes 56 x 56, smooth when a browser enlarges it."""
+
+_LEVELS = 64
+_HIGHEST_OPACITY = 0.8
+_FLAT_SPREAD = 1e-5
+
+_COLOURS = np.array(
+    [
+        (57, 38, 158),
+        (138, 22, 152),
+        (192, 4, 138),
+        (232, 35, 119),
+        (254, 83, 101),
+        (255, 132, 98),
+        (255, 171, 108),
+        (255, 206, 126),
+        (255, 242, 85),
+    ],
+    dtype=np.float64,
+)
+"""sRGB from cold to hot; CIE lightness rises evenly from 26 to 94, so the order suits any colour vision."""
+
+
+@dataclass(frozen=True, eq=False)
+class Heatmap:
+    """Where in the picture of one house an explanation points.
+
+    Attributes:
+        values: float32 ``(h, w)``, row 0 in the north; signed where the
+            method is signed. Always finite.
+        unit: ``"attention"`` or a currency code.
+        bounds: West, south, east, north in degrees (EPSG:4326).
+        method: Name of the method, for example ``"grad-weight transfer"``.
+        status: What the map is worth, see :data:`Status`.
+
+    Raises:
+        ModelError: The values are no finite two-dimensional array.
+    """
+
+    values: Array
+    unit: str
+    bounds: tuple[float, float, float, float]
+    method: str
+    status: Status = "ok"
+
+    def __post_init__(self) -> None:
+        values = np.asarray(self.values, dtype=np.float32)
+        if values.ndim != 2 or values.size == 0:
+            raise ModelError(f"a heat map is an array (h, w), but this one has the shape {values.shape}")
+        if not np.isfinite(values).all():
+            raise ModelError("a heat map holds a value that is no finite number")
+        object.__setattr__(self, "values", values)
+
+    def to_rgba(self, scale: float, *, pixels_per_cell: int = PIXELS_PER_CELL) -> NDArray[np.uint8]:
+        """Colour the map; see :func:`heat_to_rgba`."""
+        return heat_to_rgba(self.values, scale, pixels_per_cell=pixels_per_cell)
+
+    def to_png(self, scale: float, *, pixels_per_cell: int = PIXELS_PER_CELL) -> bytes:
+        """Draw the map as a PNG with transparency; see :func:`heat_to_png`."""
+        return heat_to_png(self.values, scale, pixels_per_cell=pixels_per_cell)
+
+
+def shared_scale(heats: NDArray[np.floating], percentile: float = 99.0) -> float:
+    """The heat that gets the hottest colour in every map of a set.
+
+    Args:
+        heats: ``(n, h, w)``, all maps that will be seen side by side.
+        percentile: Percentile of the positive values that the scale ends at;
+            below 100, so that one outlier does not fade all other houses.
+
+    Returns:
+        The scale, above 0; 1.0 for a set without any heat.
+    """
+    values = np.asarray(heats, dtype=np.float64)
+    positive = values[values > 0]
+    return float(np.percentile(positive, percentile)) if positive.size else 1.0
+
+
+def is_flat(heats: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which maps point nowhere: no positive heat, or the same heat in every cell.
+
+    Args:
+        heats: ``(n, h, w)``.
+
+    Returns:
+        bool ``(n,)``.
+    """
+    flat = np.asarray(heats).reshape(len(heats), -1)
+    highest = flat.max(axis=1)
+    return (highest <= 0) | (highest - flat.min(axis=1) <= _FLAT_SPREAD * np.abs(highest))
+
+
+def upsample(heats: NDArray[np.floating], height: int, width: int) -> Array:
+    """Enlarge maps bilinearly, cell centres on pixel centres, edges held.
+
+    Args:
+        heats: ``(..., h, w)``.
+        height: Rows of the result.
+        width: Columns of the result.
+
+    Returns:
+        float32 ``(..., height, width)``, the same as
+        ``torch.nn.functional.interpolate(mode="bilinear", align_corners=False)``.
+    """
+    rows = interpolation_matrix(heats.shape[-2], height)
+    columns = interpolation_matrix(heats.shape[-1], width)
+    return np.asarray(rows @ np.asarray(heats, dtype=np.float32) @ columns.T, dtype=np.float32)
+
+
+@lru_cache(maxsize=32)
+def interpolation_matrix(cells: int, pixels: int) -> Array:
+    """The matrix that interpolates `cells` values linearly at `pixels` places.
+
+    Returns:
+        float32 ``(pixels, cells)``; every row sums to 1. Read-only, as it is shared.
+    """
+    places = np.clip((np.arange(pixels) + 0.5) * cells / pixels - 0.5, 0, cells - 1)
+    left = np.minimum(np.floor(places).astype(int), max(cells - 2, 0))
+    share = places - left
+    matrix = np.zeros((pixels, cells), dtype=np.float32)
+    matrix[np.arange(pixels), left] = 1 - share
+    matrix[np.arange(pixels), np.minimum(left + 1, cells - 1)] += share
+    matrix.flags.writeable = False
+    return matrix
+
+
+def colour_table() -> NDArray[np.uint8]:
+    """The colours from no heat to full heat.
+
+    Returns:
+        uint8 RGBA ``(64, 4)``: transparent where there is no heat, at most
+        80 % opaque, so that the picture below stays readable.
+    """
+    places = np.linspace(0, 1, _LEVELS)
+    anchors = np.linspace(0, 1, len(_COLOURS))
+    channels = [np.interp(places, anchors, _COLOURS[:, channel]) for channel in range(3)]
+    opacity = 255 * _HIGHEST_OPACITY * places**0.75
+    return np.round(np.stack([*channels, opacity], axis=1)).astype(np.uint8)
+
+
+def heat_to_rgba(
+    values: NDArray[np.floating], scale: float, *, pixels_per_cell: int = PIXELS_PER_CELL
+) -> NDArray[np.uint8]:
+    """Colour one map with a scale fixed for its set.
+
+    Args:
+        values: Heat ``(h, w)``; negative heat is drawn as none.
+        scale: The heat of the hottest colour, from :func:`shared_scale`.
+        pixels_per_cell: Pixels per side of each cell, interpolated before colouring.
+
+    Returns:
+        uint8 RGBA ``(h * pixels_per_cell, w * pixels_per_cell, 4)``.
+
+    Raises:
+        ModelError: The scale is not above 0.
+    """
+    return colour_table()[_levels(values, scale, pixels_per_cell)]
+
+
+def heat_to_png(
+    values: NDArray[np.floating], scale: float, *, pixels_per_cell: int = PIXELS_PER_CELL
+) -> bytes:
+    """Draw one map as a small PNG that decodes to exactly :func:`heat_to_rgba`.
+
+    The file holds a palette with transparency, a third of the size of plain RGBA.
+
+    Args:
+        values: Heat ``(h, w)``.
+        scale: The heat of the hottest colour, from :func:`shared_scale`.
+        pixels_per_cell: Pixels per side of each cell.
+
+    Raises:
+        ModelError: The scale is not above 0.
+    """
+    table = colour_table()
+    picture = Image.fromarray(_levels(values, scale, pixels_per_cell))
+    picture.putpalette(table[:, :3].tobytes())
+    file = io.BytesIO()
+    picture.save(file, format="PNG", transparency=table[:, 3].tobytes(), optimize=True)
+    return file.getvalue()
+
+
+def _levels(values: NDArray[np.floating], scale: float, pixels_per_cell: int) -> NDArray[np.uint8]:
+    if not (np.isfinite(scale) and scale > 0):
+        raise ModelError(
+            f"a heat map cannot be drawn with the scale {scale}", remedy="Take it from shared_scale()."
+        )
+    height, width = values.shape
+    fine = upsample(values, height * pixels_per_cell, width * pixels_per_cell)
+    return np.round(np.clip(fine / scale, 0, 1) * (_LEVELS - 1)).astype(np.uint8)
