@@ -5,6 +5,7 @@ Each writing function is one transaction: it happens as a whole or not at all.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
@@ -136,6 +137,12 @@ def finished_step(engine: Engine, name: str, fingerprint: str) -> dict[str, Any]
         return connection.scalar(statement)
 
 
+def last_step(engine: Engine, name: str) -> dict[str, Any] | None:
+    """The figures of a step's last finish, whatever its input was, else None."""
+    with read_transaction(engine) as connection:
+        return connection.scalar(select(Step.figures).where(Step.name == name))
+
+
 def finish_step(engine: Engine, name: str, fingerprint: str, figures: Mapping[str, Any]) -> None:
     """Record that a step finished on this input, with its figures (JSON values)."""
     row = {
@@ -164,6 +171,13 @@ def read_images(engine: Engine, framing: str, zoom: int) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=[column.name for column in table.columns])
     frame["image_key"] = frame["image_key"].astype(object).where(frame["image_key"].notna(), None)
     return frame
+
+
+def forget_images(engine: Engine, framing: str, zoom: int) -> None:
+    """Drop the pictures of one framing and zoom, because the imagery changed."""
+    table = _table(Image)
+    with write_transaction(engine) as connection:
+        connection.execute(delete(table).where(table.c.framing == framing, table.c.zoom == zoom))
 
 
 def save_estimates(engine: Engine, run_id: str, frame: pd.DataFrame) -> None:
@@ -196,6 +210,16 @@ def read_tile_statuses(engine: Engine, zoom: int) -> dict[tuple[int, int], str]:
     statement = select(Tile.x, Tile.y, Tile.status).where(Tile.zoom == zoom)
     with read_transaction(engine) as connection:
         return {(row[0], row[1]): row[2] for row in connection.execute(statement)}
+
+
+def manifest_digest(engine: Engine, zoom: int) -> str:
+    """Hex SHA-256 over which tiles of one zoom are there, and their content."""
+    statement = select(Tile.x, Tile.y, Tile.status, Tile.sha256).where(Tile.zoom == zoom)
+    digest = hashlib.sha256()
+    with read_transaction(engine) as connection:
+        for row in connection.execute(statement.order_by(Tile.x, Tile.y)):
+            digest.update(repr(tuple(row)).encode())
+    return digest.hexdigest()
 
 
 def forget_tiles(engine: Engine) -> None:

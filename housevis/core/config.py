@@ -135,6 +135,8 @@ class PricingSection(Section):
 class ExplainSection(Section):
     """The grad-weight database (C sections 3.2 and 3.3)."""
 
+    scalar: Literal["loss-against", "loss-for", "ordering", "dearer", "cheaper"] = "ordering"
+    """What is explained, see ``housevis.explain.gradweights``; C publishes ``loss-against``."""
     pairs: int = Field(50, ge=1)
     top_channels: int = Field(50, ge=1)
 

@@ -14,7 +14,16 @@ import pandas as pd
 from data_pipeline.archive import TileArchive
 from data_pipeline.frames import HouseImage, house_image
 from data_pipeline.tiles import tile_of
-from db.store import finish_step, finished_step, forget_images, read_houses, read_images, save_images
+from db.store import (
+    finish_step,
+    finished_step,
+    forget_images,
+    last_step,
+    manifest_digest,
+    read_houses,
+    read_images,
+    save_images,
+)
 from housevis.core.config import ImagerySection, VisionSection
 from housevis.core.errors import ImageryError, RunError
 from housevis.core.progress import progress_bar
@@ -52,18 +61,18 @@ def embed(project: Project) -> StepResult:
             remedy="Run `housevis tiles CONFIG` first.",
         )
     houses = read_houses(project.engine)
+    inputs = fingerprint(
+        houses=frame_digest(houses[["house_id", "latitude", "longitude"]]),
+        tiles=manifest_digest(project.engine, imagery.zoom),
+        imagery={"zoom": imagery.zoom, "framing": imagery.framing},
+        vision=vision.model_dump(mode="json", exclude={"batch_size", "engine"}),
+    )
+    earlier = finished_step(project.engine, STEP, inputs)
+    if earlier is not None:
+        return StepResult(STEP, _lines(earlier), earlier, float(earlier["seconds"]), skipped=True)
+    started = time.perf_counter()
+    backbone = load_backbone(vision)
     with TileArchive(project.workspace.archive) as archive:
-        inputs = fingerprint(
-            houses=frame_digest(houses[["house_id", "latitude", "longitude"]]),
-            archive=archive.digest(),
-            imagery={"zoom": imagery.zoom, "framing": imagery.framing},
-            vision=vision.model_dump(mode="json", exclude={"batch_size", "engine"}),
-        )
-        earlier = finished_step(project.engine, STEP, inputs)
-        if earlier is not None:
-            return StepResult(STEP, _lines(earlier), earlier, float(earlier["seconds"]), skipped=True)
-        started = time.perf_counter()
-        backbone = load_backbone(vision)
         figures = _embed_houses(project, houses, archive, backbone, inputs)
     seconds = time.perf_counter() - started
     figures |= {
@@ -131,6 +140,11 @@ class PictureLoader:
             zoom=self._imagery.zoom,
             size=self._size,
         )
+
+    def pixels(self, house: HousePlace) -> np.ndarray | None:
+        """Pixels uint8 ``(size, size, 3)`` of the house's picture."""
+        image = self.picture(house)
+        return None if image is None else image.pixels
 
     def new_pixels(self, house: HousePlace) -> np.ndarray | None:
         """Pixels of the picture if no earlier house had the same content."""
@@ -207,7 +221,7 @@ def _embed_houses(
     new = 0
 
     def save(rows: list[dict]) -> None:
-        save_images(project.engine, pd.DataFrame(rows), framing=framing, zoom=zoom)
+        save_images(project.engine, [{**row, "framing": framing, "zoom": zoom} for row in rows])
 
     with progress_bar("embed", len(places), done=len(finished)) as bar:
         waiting = [place for place in places if place.house_id not in finished]
@@ -257,7 +271,7 @@ def _counted(
 
 def open_store(folder: Path, backbone_fingerprint: str) -> FeatureStore:
     """The store of one backbone's pooled features."""
-    return FeatureStore(folder / fingerprint(backbone=backbone_fingerprint)[:16])
+    return FeatureStore(folder / fingerprint(backbone=backbone_fingerprint)[:16], backbone_fingerprint)
 
 
 def embed_figures(project: Project) -> dict:
@@ -266,7 +280,7 @@ def embed_figures(project: Project) -> dict:
     Raises:
         RunError: The step is not finished.
     """
-    figures = finished_step(project.engine, STEP, None)
+    figures = last_step(project.engine, STEP)
     if figures is None:
         raise RunError("the pictures are not embedded", remedy="Run `housevis embed CONFIG` first.")
     return figures

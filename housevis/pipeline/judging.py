@@ -1,0 +1,122 @@
+"""Out-of-sample estimates of every sold house, each by the model that has not seen it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from housevis.core.config import Config
+from housevis.pipeline.sold import EARLIER, SERVING, SoldHouses
+from housevis.pipeline.training import model_folder
+from housevis.pipeline.valuation import ValuationModel
+from housevis.pricing.drivers import driver_groups, to_currency
+from housevis.pricing.intervals import Calibration, calibrate
+from housevis.runs import Run
+
+DRIVER_PREFIX = "driver "
+"""Columns of drivers in a table of estimates start with it."""
+
+
+def estimate_table(model: ValuationModel, sales: pd.DataFrame, pooled: NDArray[np.float32]) -> pd.DataFrame:
+    """Estimate houses with one model.
+
+    Args:
+        model: The model.
+        sales: Sale frame, n rows; no price is needed.
+        pooled: Pooled features ``(n, K)``, NaN rows where there is no picture.
+
+    Returns:
+        Columns ``estimate``, ``without_picture`` (the estimate from the
+        attributes alone), ``used_picture``, ``model_id``, ``base`` and one
+        ``driver <name>`` per driver, in currency; base and drivers add up to
+        the estimate.
+    """
+    features = model.features(sales, pooled)
+    prediction = model.price_model.predict(features)
+    contributions = model.price_model.contributions(features)
+    drivers = to_currency(
+        contributions[:, :-1],
+        contributions[:, -1],
+        model.price_model.features,
+        driver_groups(model.price_model.visual_names),
+    )
+    table = pd.DataFrame(
+        {
+            "estimate": prediction.price,
+            "without_picture": model.price_model.predict_without_picture(features),
+            "used_picture": prediction.used_picture,
+            "model_id": model.model_id,
+            "base": drivers.base,
+        }
+    )
+    amounts = pd.DataFrame(drivers.amounts, columns=[DRIVER_PREFIX + name for name in drivers.names])
+    return pd.concat([table, amounts], axis=1)
+
+
+def judge_sold_houses(config: Config, run: Run, sold: SoldHouses) -> pd.DataFrame:
+    """Estimate every sale out of sample, with its interval.
+
+    Intervals of later sales are calibrated on the cross-fitted residuals of
+    the earlier ones, those of a fold on the residuals of the other folds.
+
+    Returns:
+        One row per sale, in the order of `sold`: ``sale_id``, ``house_id``,
+        ``sale_date``, ``price``, ``sample`` (``"later sale"`` or
+        ``"cross-fitted"``), ``low``, ``high``, and the columns of
+        :func:`estimate_table`.
+    """
+    parts: list[pd.DataFrame] = []
+    model_ids = sold.model_ids
+    attributes: dict[str, pd.DataFrame] = {}
+    for model_id in sold.evaluation_models():
+        rows = np.flatnonzero(model_ids == model_id)
+        model = ValuationModel.load(model_folder(run, model_id))
+        sales = sold.sales.iloc[rows].reset_index(drop=True)
+        parts.append(estimate_table(model, sales, sold.pooled[rows]).set_index(rows))
+        attributes[model_id] = interval_features(model, sales)
+    table = pd.concat(parts).sort_index()
+    table["sample"] = np.where(sold.is_earlier, "cross-fitted", "later sale")
+    known = sold.sales[["sale_id", "house_id", "sale_date", "price"]]
+    table = pd.concat([known, table], axis=1)
+    for model_id in sold.evaluation_models():
+        rows = np.flatnonzero(model_ids == model_id)
+        calibration = calibrate_model(config, run, sold, table, model_id)
+        low, high = calibration.interval(table["estimate"].to_numpy()[rows], attributes[model_id])
+        table.loc[rows, "low"], table.loc[rows, "high"] = low, high
+    return table
+
+
+def interval_features(model: ValuationModel, sales: pd.DataFrame) -> pd.DataFrame:
+    """What the width of an interval may depend on: the attributes, no visual features."""
+    without = np.full((len(sales), model.ranker.channels), np.nan, dtype=np.float32)
+    return model.features(sales, without)[list(model.price_model.attributes)]
+
+
+def calibrate_model(
+    config: Config, run: Run, sold: SoldHouses, table: pd.DataFrame, model_id: str
+) -> Calibration:
+    """Calibrate a model's intervals on estimates that are out of sample, and store them.
+
+    Args:
+        config: The configuration.
+        run: The run.
+        sold: The sales.
+        table: ``estimate`` and ``price`` of every sale, out of sample.
+        model_id: The model. The serving model takes all sales; `earlier` all
+            earlier ones; a fold those of the other folds.
+    """
+    rows = np.ones(len(table), dtype=bool) if model_id == SERVING else sold.is_earlier.copy()
+    if model_id not in (SERVING, EARLIER):
+        rows &= sold.model_ids != model_id
+    folder = model_folder(run, model_id)
+    model = ValuationModel.load(folder)
+    calibration = calibrate(
+        interval_features(model, sold.sales[rows].reset_index(drop=True)),
+        table.loc[rows, "estimate"].to_numpy(),
+        table.loc[rows, "price"].to_numpy(),
+        config.pricing.interval,
+        seed=config.seed,
+    )
+    calibration.save(folder)
+    return calibration

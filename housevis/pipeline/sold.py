@@ -1,0 +1,135 @@
+"""The sold houses of a project: sales, pooled features, and who may learn from whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from db.store import read_sales
+from housevis import __version__
+from housevis.core.errors import RunError
+from housevis.pipeline.embedding import embed_figures, pooled_features
+from housevis.pipeline.project import Project, fingerprint, frame_digest
+from housevis.pipeline.valuation import picture_groups
+from housevis.pricing.splits import grouped_folds, split_by_date
+from housevis.runs import Run, list_runs, open_or_create_run
+
+EARLIER = "earlier"
+SERVING = "serving"
+
+
+@dataclass(frozen=True)
+class SoldHouses:
+    """All sales, ordered by date, and how they are split.
+
+    Attributes:
+        sales: Sale frame, n rows.
+        pooled: Pooled features ``(n, K)``, NaN rows where there is no picture.
+        image_keys: Image key of each sale ``(n,)``, empty where none.
+        groups: Sales of one group are never split between folds ``(n,)``.
+        is_earlier: True for the earlier sales ``(n,)``.
+        folds: Fold of each earlier sale ``(n,)``, -1 for a later one.
+        cutoff: First day of the later sales.
+    """
+
+    sales: pd.DataFrame
+    pooled: NDArray[np.float32]
+    image_keys: NDArray[np.str_]
+    groups: NDArray[np.str_]
+    is_earlier: NDArray[np.bool_]
+    folds: NDArray[np.int64]
+    cutoff: pd.Timestamp
+
+    @property
+    def model_ids(self) -> NDArray[np.str_]:
+        """For each sale ``(n,)`` the model that has not seen it."""
+        return np.where(self.is_earlier, np.char.add("fold-", self.folds.astype(str)), EARLIER)
+
+    @property
+    def sold_again(self) -> NDArray[np.bool_]:
+        """Earlier sales ``(n,)`` of houses that are sold once more later."""
+        later_houses = self.sales.loc[~self.is_earlier, "house_id"]
+        return self.is_earlier & self.sales["house_id"].isin(later_houses).to_numpy()
+
+    def training_rows(self, model_id: str) -> NDArray[np.bool_]:
+        """The sales ``(n,)`` that a model is fitted on.
+
+        A house that is sold both before and after the cutoff teaches no
+        model that judges its later sale.
+        """
+        if model_id == SERVING:
+            return np.ones(len(self.sales), dtype=bool)
+        usable = self.is_earlier & ~self.sold_again
+        if model_id == EARLIER:
+            return usable
+        return usable & (self.folds != int(model_id.removeprefix("fold-")))
+
+    def evaluation_models(self) -> list[str]:
+        """Ids of the models that judge sold houses."""
+        folds = sorted(set(self.folds[self.is_earlier].tolist()))
+        return [*(f"fold-{fold}" for fold in folds), EARLIER]
+
+
+def load_sold_houses(project: Project) -> SoldHouses:
+    """Read the sales and their features, and split them.
+
+    Raises:
+        RunError: There are no sales, or the pictures are not embedded.
+        ModelError: The sales cannot be split by date or into folds.
+    """
+    sales = read_sales(project.engine)
+    if sales.empty:
+        raise RunError("the database holds no sales", remedy="Run `housevis ingest CONFIG` first.")
+    pooled, image_keys = pooled_features(project, sales["house_id"])
+    is_earlier, cutoff = split_by_date(sales["sale_date"], project.config.pricing.train_share)
+    groups = picture_groups(sales, image_keys)
+    folds = np.full(len(sales), -1, dtype=np.int64)
+    folds[is_earlier] = grouped_folds(
+        groups[is_earlier], project.config.pricing.folds, project.config.seed
+    )
+    return SoldHouses(sales, pooled, image_keys, groups, is_earlier, folds, cutoff)
+
+
+def _run_fingerprint(project: Project, sold: SoldHouses) -> str:
+    sections = ("seed", "siamese", "pricing", "explain")
+    config = project.config.model_dump(mode="json", include=set(sections))
+    return fingerprint(
+        version=__version__,
+        config=config,
+        image_size=project.config.vision.image_size,
+        sales=frame_digest(sold.sales),
+        pictures=frame_digest(pd.DataFrame({"image_key": sold.image_keys})),
+        backbone=embed_figures(project)["backbone"]["fingerprint"],
+    )
+
+
+def start_run(project: Project, sold: SoldHouses) -> Run:
+    """The run of exactly this data and these settings; a new one where there is none."""
+    record = {
+        "name": project.config.name,
+        "config": project.config.model_dump(mode="json"),
+        "backbone": embed_figures(project)["backbone"],
+        "sales_fingerprint": frame_digest(sold.sales),
+        "cutoff": sold.cutoff.date().isoformat(),
+    }
+    return open_or_create_run(project.workspace, _run_fingerprint(project, sold), record)
+
+
+def current_run(project: Project, sold: SoldHouses, *, after: str) -> Run:
+    """The run of this data and these settings, with step `after` finished.
+
+    Raises:
+        RunError: It does not exist, or the step is not finished.
+    """
+    wanted = _run_fingerprint(project, sold)
+    for run in list_runs(project.workspace):
+        if run.record["fingerprint"] == wanted and after in run.steps():
+            return run
+    raise RunError(
+        f"the step {after!r} is not finished for this data and these settings",
+        where=str(project.workspace.folder),
+        remedy=f"Run `housevis {after} CONFIG` first.",
+    )

@@ -1,0 +1,93 @@
+"""The `train` step: the models that judge sold houses, each on sales it has not seen."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from housevis.core.progress import progress_bar
+from housevis.pipeline.project import Project
+from housevis.pipeline.results import StepResult, percent
+from housevis.pipeline.sold import EARLIER, SERVING, SoldHouses, load_sold_houses, start_run
+from housevis.pipeline.valuation import ValuationModel, fit_valuation_model, is_complete
+from housevis.runs import Run
+from housevis.vision.siamese import rank_accuracy
+
+STEP = "train"
+
+
+def train(project: Project) -> StepResult:
+    """Fit one model per fold of the earlier sales, and one on all of them.
+
+    Each model is a rank siamese (C section 4) and a boosting on attributes +
+    visual features. Models that an earlier, stopped run wrote are kept.
+
+    Args:
+        project: An open project whose `embed` step is finished.
+
+    Returns:
+        Figures ``run_id``, ``rank_accuracy`` of the ranker on later sales,
+        and the numbers of sales.
+
+    Raises:
+        RunError: The pictures are not embedded.
+        ModelError: Too few sales or pictures.
+    """
+    sold = load_sold_houses(project)
+    run = start_run(project, sold)
+    if STEP in run.steps():
+        done = run.steps()[STEP]
+        return StepResult(STEP, _lines(done["figures"]), done["figures"], done["seconds"], skipped=True)
+    started = time.perf_counter()
+    models = sold.evaluation_models()
+    with progress_bar("train", len(models)) as bar:
+        for model_id in models:
+            if not is_complete(run.evaluation / model_id):
+                fit_and_save(project, run, sold, model_id)
+            bar.advance()
+    ranker = ValuationModel.load(run.evaluation / EARLIER).ranker
+    later = ~sold.is_earlier & (sold.image_keys != "")
+    figures = {
+        "run_id": run.run_id,
+        "sales": len(sold.sales),
+        "earlier_sales": int(sold.is_earlier.sum()),
+        "later_sales": int((~sold.is_earlier).sum()),
+        "sold_again_left_out": int(sold.sold_again.sum()),
+        "cutoff": sold.cutoff.date().isoformat(),
+        "rank_accuracy": rank_accuracy(
+            ranker.score(sold.pooled[later]),
+            sold.sales.loc[later, "price"].to_numpy(),
+            seed=project.config.seed,
+        ),
+    }
+    seconds = time.perf_counter() - started
+    run.finish(STEP, seconds, figures)
+    return StepResult(STEP, _lines(figures), figures, seconds)
+
+
+def fit_and_save(project: Project, run: Run, sold: SoldHouses, model_id: str) -> ValuationModel:
+    """Fit one model of a run and write it to the run's folder."""
+    rows = sold.training_rows(model_id)
+    model = fit_valuation_model(
+        model_id,
+        sold.sales[rows].reset_index(drop=True),
+        sold.pooled[rows],
+        sold.groups[rows],
+        project.config,
+    )
+    model.save(model_folder(run, model_id))
+    return model
+
+
+def model_folder(run: Run, model_id: str) -> Path:
+    """The folder of a run's model; the serving model lies apart from those that judge."""
+    return run.serving if model_id == SERVING else run.evaluation / model_id
+
+
+def _lines(figures: dict) -> list[str]:
+    return [
+        f"split by date at {figures['cutoff']}: {figures['earlier_sales']:,} earlier sales to learn from, "
+        f"{figures['later_sales']:,} later ones to measure on "
+        f"({figures['sold_again_left_out']:,} earlier sales of houses sold again later are left out)",
+        f"rank accuracy on later sales: {percent(figures['rank_accuracy'])} of pairs in the right order",
+    ]

@@ -1,0 +1,165 @@
+"""One valuation model: a rank siamese and the boosting that trusts its features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from housevis.core.config import Config
+from housevis.core.errors import ModelError
+from housevis.pricing.attributes import encode, visual_names, with_visual
+from housevis.pricing.model import HousePriceModel
+from housevis.pricing.splits import grouped_folds
+from housevis.vision.siamese import RankSiamese, cross_fitted_features, fit_rank_siamese
+
+RANKER = "siamese.safetensors"
+TRAINING = "training.parquet"
+FEWEST_PICTURES = 50
+
+
+@dataclass(frozen=True)
+class ValuationModel:
+    """A fitted model and the sales it was fitted on.
+
+    Attributes:
+        model_id: ``"fold-0"`` and so on, ``"earlier"`` or ``"serving"``.
+        ranker: The rank siamese.
+        price_model: The boosting, with and without visual features.
+        training: Columns ``sale_id``, ``house_id`` and one per visual
+            feature, the values that the boosting was fitted on.
+    """
+
+    model_id: str
+    ranker: RankSiamese
+    price_model: HousePriceModel
+    training: pd.DataFrame
+
+    def visual_features(self, pooled: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Visual features ``(n, D)`` of pooled features ``(n, K)``; NaN rows stay NaN."""
+        return self.ranker.embed(pooled)
+
+    def layers(self) -> dict[str, NDArray[np.float32]]:
+        """Weights of the ranker's two layers, under the names that grad-weights take."""
+        ranker = self.ranker
+        return {
+            "embedding_weight": ranker.embedding.weight.detach().numpy(),
+            "embedding_bias": ranker.embedding.bias.detach().numpy(),
+            "head_weight": ranker.head.weight.detach().numpy(),
+            "head_bias": ranker.head.bias.detach().numpy(),
+        }
+
+    def features(self, sales: pd.DataFrame, pooled: NDArray[np.float32]) -> pd.DataFrame:
+        """What the boosting takes of n sales: attributes, then visual features.
+
+        Args:
+            sales: Sale frame, n rows.
+            pooled: Pooled features ``(n, K)``, NaN rows where there is no picture.
+        """
+        return with_visual(encode(sales, self.price_model.attributes), self.visual_features(pooled))
+
+    def training_visual(self) -> NDArray[np.float32]:
+        """The visual features ``(n, D)`` that the boosting was fitted on."""
+        columns = visual_names(self.ranker.dimension)
+        return self.training[list(columns)].to_numpy(np.float32)
+
+    def save(self, folder: Path) -> None:
+        """Write the model to its folder; `TRAINING` comes last and marks it complete."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.ranker.save(folder / RANKER)
+        self.price_model.save(folder)
+        temporary = folder / f".{TRAINING}"
+        self.training.to_parquet(temporary, index=False)
+        temporary.replace(folder / TRAINING)
+
+    @classmethod
+    def load(cls, folder: Path) -> ValuationModel:
+        """Read a model.
+
+        Raises:
+            ModelError: The folder holds no complete model.
+        """
+        if not is_complete(folder):
+            raise ModelError(
+                "there is no complete model here", where=str(folder), remedy="Run `housevis run CONFIG` again."
+            )
+        return cls(
+            model_id=folder.name,
+            ranker=RankSiamese.load(folder / RANKER),
+            price_model=HousePriceModel.load(folder),
+            training=pd.read_parquet(folder / TRAINING),
+        )
+
+
+def is_complete(folder: Path) -> bool:
+    """True if a whole model was written to `folder`."""
+    return (folder / TRAINING).is_file()
+
+
+def picture_groups(sales: pd.DataFrame, image_keys: NDArray[np.str_]) -> NDArray[np.str_]:
+    """The group of each sale: sales of one group are never split between folds.
+
+    Houses that share a picture are one group, and so are the sales of one
+    house.
+
+    Args:
+        sales: Sale frame, n rows.
+        image_keys: Image key of each sale ``(n,)``, empty where none.
+    """
+    house_ids = sales["house_id"].to_numpy(dtype=str)
+    return np.where(image_keys == "", np.char.add("house ", house_ids), image_keys)
+
+
+def fit_valuation_model(
+    model_id: str,
+    sales: pd.DataFrame,
+    pooled: NDArray[np.float32],
+    groups: NDArray[np.str_],
+    config: Config,
+) -> ValuationModel:
+    """Fit the ranker, then the boosting on attributes + visual features.
+
+    Args:
+        model_id: The model's name within its run.
+        sales: Sale frame, n rows.
+        pooled: Pooled features ``(n, K)``, NaN rows where there is no picture.
+        groups: Group of each sale ``(n,)``, for the inner folds of
+            cross-fitted features.
+        config: The configuration.
+
+    Raises:
+        ModelError: Too few sales, or too few of them with a picture.
+    """
+    prices = sales["price"].to_numpy(np.float64)
+    has_picture = np.isfinite(pooled[:, 0])
+    if has_picture.sum() < FEWEST_PICTURES:
+        raise ModelError(
+            f"only {has_picture.sum()} of {len(sales)} sales have a picture; "
+            f"the rank siamese needs at least {FEWEST_PICTURES}",
+            where=f"model {model_id}",
+            remedy="Check the `tiles` step: `housevis tiles CONFIG`.",
+        )
+    seen, seen_prices = pooled[has_picture], prices[has_picture]
+    visual = np.full((len(sales), config.siamese.feature_dimension), np.nan, dtype=np.float32)
+    ranker = fit_rank_siamese(seen, seen_prices, config.siamese, config.seed)
+    if config.pricing.visual_features == "in-sample":
+        visual[has_picture] = ranker.embed(seen)
+    else:
+        folds = grouped_folds(groups[has_picture], config.pricing.folds, config.seed)
+        visual[has_picture], _ = cross_fitted_features(
+            seen, seen_prices, folds, config.siamese, config.seed, full=ranker
+        )
+    price_model = HousePriceModel(
+        config.pricing, config.pricing.attributes, visual_names(visual.shape[1]), seed=config.seed
+    )
+    price_model.fit(with_visual(encode(sales, config.pricing.attributes), visual), prices)
+    return ValuationModel(model_id, ranker, price_model, _training_frame(sales, visual))
+
+
+def _training_frame(sales: pd.DataFrame, visual: NDArray[np.float32]) -> pd.DataFrame:
+    columns: Mapping[str, NDArray] = dict(zip(visual_names(visual.shape[1]), visual.T, strict=True))
+    return sales[["sale_id", "house_id"]].reset_index(drop=True).assign(**columns)
