@@ -157,7 +157,7 @@ class GradWeightDatabase:
                 was made with another backbone.
         """
         file = str(path)
-        again = "Run `housevis train` again to make the grad-weight database."
+        again = "Remove what is there and run `housevis explain` again: it makes the file anew."
         try:
             with safe_open(file, framework="numpy") as source:
                 metadata = source.metadata() or {}
@@ -180,7 +180,7 @@ class GradWeightDatabase:
             raise ModelError(
                 f"the grad-weights belong to the backbone {found}, not to {backbone_fingerprint}",
                 where=file,
-                remedy="Use the backbone of that run, or run `housevis train` again.",
+                remedy="Use the backbone of that run, or run `housevis train` and `housevis explain` again.",
             )
         return database
 
@@ -208,7 +208,8 @@ def _from_tensors(tensors: dict[str, NDArray[Any]], metadata: dict[str, str]) ->
     except (KeyError, ValueError):
         raise ModelError("the description of the grad-weight database is damaged") from None
     names = {field.name for field in fields(GradWeightsAbout)}
-    if not isinstance(about, dict) or set(about) != names or not isinstance(house_ids, list):
+    texts = isinstance(house_ids, list) and all(isinstance(house_id, str) for house_id in house_ids)
+    if not (texts and isinstance(about, dict) and set(about) == names):
         raise ModelError("the description of the grad-weight database is damaged")
     arrays = {name: tensors[name] for name in _DTYPES}
     return GradWeightDatabase(house_ids=tuple(house_ids), **arrays, about=GradWeightsAbout(**about))
@@ -227,5 +228,7 @@ def _check(database: GradWeightDatabase) -> None:
         raise ModelError(
             f"there are {database.channels.shape} channels, but {database.weights.shape} weights"
         )
+    if (database.scales < 0).any() or (database.pairs < 0).any():
+        raise ModelError("scales or pairs lie below 0")
     if database.channels.size and int(database.channels.max()) >= database.about.channels_in_all:
         raise ModelError(f"a channel lies beyond the {database.about.channels_in_all} of the backbone")

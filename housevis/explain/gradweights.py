@@ -224,7 +224,7 @@ def _embed(
         raise ModelError(
             f"{int(bad.sum())} houses have a feature that is no finite number",
             where=f"row {int(np.argmax(bad))} of the features",
-            remedy="Remove the folder of stored features and run `housevis features` again.",
+            remedy="Remove the folder of stored features and run `housevis embed` again.",
         )
     return embeddings
 

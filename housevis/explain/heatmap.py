@@ -116,9 +116,8 @@ def is_flat(heats: NDArray[np.floating]) -> NDArray[np.bool_]:
     Returns:
         bool ``(n,)``.
     """
-    flat = np.asarray(heats).reshape(len(heats), -1)
-    highest = flat.max(axis=1)
-    return (highest <= 0) | (highest - flat.min(axis=1) <= _FLAT_SPREAD * np.abs(highest))
+    highest, lowest = heats.max(axis=(1, 2)), heats.min(axis=(1, 2))
+    return np.asarray((highest <= 0) | (highest - lowest <= _FLAT_SPREAD * np.abs(highest)))
 
 
 def upsample(heats: NDArray[np.floating], height: int, width: int) -> Array:

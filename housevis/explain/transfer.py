@@ -43,8 +43,8 @@ class Transferred:
 class Transfer:
     """A grad-weight database with an exact index over its embeddings.
 
-    Houses of the database without a valid pair have no weights to lend and
-    are never neighbours.
+    Houses of the database that have nothing to lend are never neighbours:
+    those without a valid pair, and those whose weights are all zero.
 
     Args:
         database: The grad-weights of the houses that may lend them.
@@ -52,7 +52,7 @@ class Transfer:
 
     def __init__(self, database: GradWeightDatabase) -> None:
         self.database = database
-        self._rows = np.flatnonzero(database.pairs > 0)
+        self._rows = np.flatnonzero((database.pairs > 0) & (database.scales > 0))
         self._index = faiss.IndexFlatL2(database.embeddings.shape[1])
         self._index.add(np.ascontiguousarray(database.embeddings[self._rows]))
         lenders = [database.house_ids[row] for row in self._rows]
@@ -88,7 +88,7 @@ class Transfer:
             raise ModelError(
                 f"there are {len(exclude_house_ids)} houses to exclude for {len(queries)} embeddings"
             )
-        finite = np.isfinite(queries).all(axis=1)
+        finite = np.asarray(np.isfinite(queries).all(axis=1))
         if len(queries) == 0 or len(self._rows) == 0:
             return np.full(len(queries), NO_NEIGHBOUR, dtype=np.int64)
         excluded = np.full(len(queries), -1, dtype=np.int64)
@@ -100,7 +100,7 @@ class Transfer:
         _, found = self._index.search(
             np.where(finite[:, None], queries, np.float32(0)), min(wanted, len(self._rows))
         )
-        allowed: NDArray[np.bool_] = np.not_equal(self._codes[found], excluded[:, None]) & (found >= 0)
+        allowed = (self._codes[found] != excluded[:, None]) & (found >= 0)
         first = np.take_along_axis(found, allowed.argmax(axis=1)[:, None], axis=1)[:, 0]
         return np.where(allowed.any(axis=1) & finite, self._rows[first], NO_NEIGHBOUR)
 

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from torch import nn
+
+from housevis.core.errors import ModelError
+from housevis.explain import SCALARS, rank_grad_weights
+from housevis.explain.gradcam import layer_grad_weights, rank_scalar
+from housevis.explain.gradweights import closed_form_weights, draw_partners, keep_top_channels
+
+
+class RankBranch(nn.Module):
+    """A trunk, global average pooling and a linear embedding."""
+
+    def __init__(self, trunk: nn.Module, channels: int, dimension: int) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.embedding = nn.Linear(channels, dimension)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.embedding(self.trunk(images).mean(dim=(2, 3)))
+
+
+def small_trunk(channels: int) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(8, channels, 3, stride=2, padding=1),
+        nn.ReLU(),
+    )
+
+
+def compare_with_autograd(branch: RankBranch, images: torch.Tensor, scalar: str) -> None:
+    """The closed form, all channels kept, against back-propagation over the same pairs."""
+    houses, pairs, seed = len(images), 7, 4
+    head = nn.Linear(branch.embedding.out_features, 2)
+    generator = np.random.default_rng(8)
+    prices = generator.integers(1, 5, houses) * 1000.0
+    branch.eval()
+    with torch.no_grad():
+        maps = branch.trunk(images)
+        embedded = branch.embedding(maps.mean(dim=(2, 3)))
+    channels = maps.shape[1]
+    database = rank_grad_weights(
+        embedding_weight=branch.embedding.weight.detach().numpy(),
+        embedding_bias=branch.embedding.bias.detach().numpy(),
+        head_weight=head.weight.detach().numpy(),
+        head_bias=head.bias.detach().numpy(),
+        features=maps.mean(dim=(2, 3)).numpy(),
+        prices=prices,
+        house_ids=[str(number) for number in range(houses)],
+        cells=maps.shape[2] * maps.shape[3],
+        backbone_fingerprint="net",
+        model_id="model",
+        scalar=scalar,
+        pairs=pairs,
+        top_channels=channels,
+        seed=seed,
+    )
+    partners, valid = draw_partners(prices, pairs, np.random.default_rng(seed))
+    assert valid.all()
+    dearer = torch.from_numpy(prices[:, None] > prices[partners])
+    _, expected = layer_grad_weights(
+        branch,
+        branch.trunk,
+        images,
+        lambda own: rank_scalar(head(own[:, None] - embedded[partners]), dearer, scalar),
+    )
+    found = np.empty((houses, channels))
+    np.put_along_axis(found, database.channels.astype(int), database.weights_of(range(houses)), axis=1)
+    largest = expected.abs().max(dim=1).values.numpy()
+    assert (largest > 0).all()
+    # Half precision keeps each weight to 1/2048 of itself.
+    assert np.abs(found - expected.numpy()).max(axis=1) == pytest.approx(0, abs=float(largest.max()) * 5e-4)
+    assert embedded.numpy() == pytest.approx(database.embeddings, abs=1e-5)
+    coefficients = expected.numpy() @ np.linalg.pinv(branch.embedding.weight.detach().numpy().astype(float))
+    exact = closed_form_weights(
+        coefficients * maps.shape[2] * maps.shape[3],
+        branch.embedding.weight.detach().numpy(),
+        maps.shape[2] * maps.shape[3],
+    )
+    assert exact == pytest.approx(expected.numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize("scalar", SCALARS)
+def test_closed_form_equals_autograd_on_a_small_network(scalar: str) -> None:
+    torch.manual_seed(1)
+    compare_with_autograd(RankBranch(small_trunk(16), 16, 4), torch.rand(9, 3, 32, 32), scalar)
+
+
+@pytest.mark.parametrize("scalar", SCALARS)
+def test_coefficients_equal_autograd_to_1e_5(scalar: str, siamese: dict[str, np.ndarray]) -> None:
+    """Before half precision: the gradient for the embedding, averaged over the same pairs."""
+    generator = np.random.default_rng(0)
+    maps = torch.from_numpy(generator.normal(size=(15, 12, 2, 3))).requires_grad_(True)
+    prices = generator.integers(1, 6, 15) * 10.0
+    partners, _ = draw_partners(prices, 6, np.random.default_rng(9))
+    tensors = {name: torch.from_numpy(value).double() for name, value in siamese.items()}
+    own = maps.mean(dim=(2, 3)) @ tensors["embedding_weight"].T + tensors["embedding_bias"]
+    logits = (own[:, None] - own.detach()[partners]) @ tensors["head_weight"].T + tensors["head_bias"]
+    values = rank_scalar(logits, torch.from_numpy(prices[:, None] > prices[partners]), scalar)
+    expected = torch.autograd.grad(values.sum(), maps)[0].mean(dim=(2, 3)).numpy()
+    database = rank_grad_weights(
+        **siamese,
+        features=maps.detach().mean(dim=(2, 3)).numpy(),
+        prices=prices,
+        house_ids=[str(number) for number in range(15)],
+        cells=6,
+        backbone_fingerprint="net",
+        model_id="model",
+        scalar=scalar,
+        pairs=6,
+        top_channels=1,
+        seed=9,
+    )
+    assert database.scales == pytest.approx(np.abs(expected.max(axis=1)), abs=1e-5, rel=1e-5)
+    weighted = np.abs(expected).max(axis=1) > 1e-12
+    assert weighted.sum() > 10
+    assert database.channels[weighted, 0].tolist() == expected[weighted].argmax(axis=1).tolist()
+
+
+def test_a_linear_head_gives_one_direction_up_to_sign(make_database) -> None:
+    database = make_database(scalar="loss-against", top_channels=12)
+    dense = np.empty((20, 12))
+    np.put_along_axis(dense, database.channels.astype(int), database.weights_of(range(20)), axis=1)
+    directions = dense / np.linalg.norm(dense, axis=1, keepdims=True)
+    assert np.abs(directions @ directions[0]) == pytest.approx(np.ones(20), abs=1e-3)
+
+
+def test_opposite_scalars_have_opposite_weights(make_database) -> None:
+    for one, other in (("loss-against", "loss-for"), ("dearer", "cheaper")):
+        a = make_database(scalar=one, top_channels=12)
+        b = make_database(scalar=other, top_channels=12)
+        assert a.channels[:, ::-1].tolist() == b.channels.tolist()
+        assert a.weights_of(range(20))[:, ::-1].tolist() == (-b.weights_of(range(20))).tolist()
+
+
+def test_ordering_points_up_for_dear_houses_and_down_for_cheap_ones(make_database) -> None:
+    ordering = make_database(scalar="ordering", pairs=40)
+    dearer, cheaper = make_database(scalar="dearer"), make_database(scalar="cheaper")
+    assert set(ordering.channels[-1]) == set(dearer.channels[-1])
+    assert set(ordering.channels[0]) == set(cheaper.channels[0])
+
+
+def test_the_same_seed_gives_the_same_database(make_database) -> None:
+    assert make_database(seed=2).scales.tolist() == make_database(seed=2).scales.tolist()
+    assert make_database(seed=2).scales.tolist() != make_database(seed=3).scales.tolist()
+
+
+def test_more_channels_than_there_are_keeps_all(make_database) -> None:
+    assert make_database(top_channels=50).top_channels == 12
+
+
+def test_a_house_with_everyone_elses_price_has_no_pairs(make_database) -> None:
+    with pytest.raises(ModelError, match="no two houses have different prices"):
+        make_database(prices=np.full(20, 5.0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"prices": np.r_[np.nan, np.arange(19.0)]}, "house house-0: a price"),
+        ({"features": np.full((20, 12), np.nan)}, "20 houses have a feature"),
+        ({"features": np.zeros((20, 11))}, r"array of features has the shape \(20, 11\)"),
+        ({"house_ids": ["a"]}, "array of prices"),
+        ({"head_weight": np.zeros((3, 3))}, "head's weight"),
+        ({"head_bias": np.array([0.0, np.inf])}, "no finite number"),
+        ({"scalar": "upwards"}, "no scalar 'upwards'"),
+    ],
+)
+def test_bad_input_is_one_message(make_database, changes: dict, words: str) -> None:
+    with pytest.raises(ModelError, match=words):
+        make_database(**changes)
+
+
+@given(
+    prices=st.lists(st.integers(1, 4), min_size=1, max_size=30),
+    pairs=st.integers(1, 9),
+    seed=st.integers(0, 9),
+)
+def test_partners_always_have_another_price(prices: list[int], pairs: int, seed: int) -> None:
+    values = np.array(prices, dtype=float)
+    partners, valid = draw_partners(values, pairs, np.random.default_rng(seed))
+    assert partners.shape == (len(values), pairs)
+    assert ((partners >= 0) & (partners < len(values))).all()
+    assert valid.all() == (len(set(prices)) > 1)
+    assert (values[partners[valid]] != values[valid, None]).all()
+
+
+def test_every_valid_partner_is_drawn_equally_often() -> None:
+    values = np.array([3.0, 1.0, 3.0, 2.0, 1.0])
+    partners, _ = draw_partners(values, 20_000, np.random.default_rng(0))
+    shares = np.bincount(partners[0], minlength=5) / 20_000
+    assert shares == pytest.approx([0, 1 / 3, 0, 1 / 3, 1 / 3], abs=0.02)
+
+
+@settings(max_examples=50)
+@given(
+    alpha=arrays.arrays(
+        np.float32, st.tuples(st.integers(1, 5), st.integers(1, 9)), elements=st.floats(-8, 8, width=32)
+    ),
+    top=st.integers(1, 9),
+)
+def test_the_highest_weights_are_kept_in_order(alpha: np.ndarray, top: int) -> None:
+    kept = min(top, alpha.shape[1])
+    channels, weights, scales = keep_top_channels(alpha, kept)
+    values = np.take_along_axis(alpha, channels.astype(int), axis=1)
+    assert values.tolist() == (-np.sort(-alpha, axis=1)[:, :kept]).tolist()
+    assert all(len(set(row)) == kept for row in channels.tolist())
+    assert np.isfinite(weights).all()
+    restored = weights.astype(np.float32) * scales[:, None]
+    assert np.abs(restored - values).max() <= 1e-3 * scales.max()

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from housevis.core.errors import ModelError
+from housevis.explain import Heatmap, heat_to_png, shared_scale
+from housevis.explain.heatmap import colour_table, heat_to_rgba, is_flat, upsample
+
+BOUNDS = (-122.3, 47.5, -122.29, 47.51)
+finite = st.floats(-100, 100, width=32)
+
+
+def lightness(rgb: np.ndarray) -> np.ndarray:
+    """CIE L* of sRGB colours 0..255."""
+    linear = np.where(rgb <= 10.31475, rgb / 255 / 12.92, ((rgb / 255 + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ [0.2126, 0.7152, 0.0722]
+    return np.where(luminance > 216 / 24389, 116 * np.cbrt(luminance) - 16, luminance * 24389 / 27)
+
+
+def decode(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))
+
+
+@pytest.mark.parametrize("values", [np.zeros(4), np.zeros((0, 3)), np.zeros((1, 2, 2))])
+def test_only_two_dimensional_values(values: np.ndarray) -> None:
+    with pytest.raises(ModelError, match="an array"):
+        Heatmap(values, "attention", BOUNDS, "test")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_never_a_nan(bad: float) -> None:
+    with pytest.raises(ModelError, match="finite"):
+        Heatmap(np.array([[0, bad]]), "attention", BOUNDS, "test")
+
+
+def test_values_become_float32() -> None:
+    heat = Heatmap(np.eye(3), "attention", BOUNDS, "test")
+    assert heat.values.dtype == np.float32
+    assert heat.status == "ok"
+
+
+def test_one_scale_for_a_set_keeps_faint_maps_faint() -> None:
+    strong = np.zeros((7, 7), np.float32)
+    strong[3, 3] = 10
+    faint = strong / 100
+    scale = shared_scale(np.stack([strong, faint]))
+    assert decode(heat_to_png(strong, scale))[..., 3].max() > 150
+    assert decode(heat_to_png(faint, scale))[..., 3].max() < 20
+
+
+def test_the_scale_ignores_cells_without_heat_and_single_outliers() -> None:
+    heats = np.zeros((100, 7, 7))
+    heats[:, 2, 2] = 1
+    assert shared_scale(heats) == 1
+    heats[0, 0, 0] = 1000
+    assert shared_scale(heats) < 20
+    assert shared_scale(np.zeros((3, 7, 7))) == 1
+    assert shared_scale(-np.ones((3, 7, 7))) == 1
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_impossible_scale_is_refused(scale: float) -> None:
+    with pytest.raises(ModelError, match="shared_scale"):
+        heat_to_png(np.ones((7, 7)), scale)
+
+
+def test_a_map_without_heat_is_fully_transparent() -> None:
+    assert not decode(heat_to_png(-np.ones((7, 7)), 1.0))[..., 3].any()
+
+
+@settings(max_examples=25, deadline=None)
+@given(values=arrays.arrays(np.float32, (7, 7), elements=finite), scale=st.floats(0.1, 100))
+def test_the_png_decodes_to_the_colours(values: np.ndarray, scale: float) -> None:
+    heat = Heatmap(values, "attention", BOUNDS, "test")
+    picture = decode(heat.to_png(scale))
+    assert picture.shape == (56, 56, 4)
+    assert picture.tolist() == heat_to_rgba(values, scale).tolist() == heat.to_rgba(scale).tolist()
+
+
+def test_hotter_is_lighter_and_less_transparent() -> None:
+    table = colour_table().astype(float)
+    steps = np.diff(lightness(table[:, :3]))
+    assert (steps > 0).all()
+    assert steps.max() < 3 * steps.mean()
+    assert (np.diff(table[:, 3]) >= 0).all()
+    assert table[0, 3] == 0
+    assert table[-1, 3] < 255
+
+
+@pytest.mark.parametrize("shape", [(7, 7), (1, 1), (2, 9), (14, 14)])
+@pytest.mark.parametrize("size", [(224, 224), (56, 30), (5, 3)])
+def test_enlarging_equals_torch(shape: tuple[int, int], size: tuple[int, int]) -> None:
+    heats = np.random.default_rng(0).normal(size=(3, *shape)).astype(np.float32)
+    expected = torch.nn.functional.interpolate(
+        torch.from_numpy(heats)[:, None], size=size, mode="bilinear", align_corners=False
+    )[:, 0]
+    assert upsample(heats, *size) == pytest.approx(expected.numpy(), abs=1e-5)
+
+
+def test_flat_maps_are_recognised() -> None:
+    spot = np.zeros((7, 7))
+    spot[1, 1] = 1e-12
+    heats = np.stack([np.zeros((7, 7)), np.full((7, 7), 3.0), -spot, spot, spot + 1e-12, spot + 1])
+    assert is_flat(heats).tolist() == [True, True, True, False, False, True]
