@@ -1,0 +1,102 @@
+"""The map of sold houses: a folder that opens from disk, without any connection."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from housevis.views.atlas_data import detail_chunks, first_view, spatial_order
+from housevis.views.atlas_page import render_page
+from housevis.views.data import AtlasData, check_out_of_sample
+from housevis.views.pictures import write_pictures
+from housevis.views.words import script_json, write_atomically
+
+_CHUNK_NAME = re.compile(r"details-(\d+)\.js")
+
+
+@dataclass(frozen=True)
+class AtlasReport:
+    """What :func:`build_atlas` made.
+
+    Attributes:
+        page: The page to open.
+        sales: Sales on the map.
+        houses: Different houses among them.
+        without_imagery: Houses without a picture.
+        pictures_written: Picture files written now.
+        pictures_kept: Picture files that were there already.
+        first_view_bytes: Size of the table that the first view loads.
+        seconds: Time it took.
+    """
+
+    page: Path
+    sales: int
+    houses: int
+    without_imagery: int
+    pictures_written: int
+    pictures_kept: int
+    first_view_bytes: int
+    seconds: float
+
+
+def build_atlas(data: AtlasData, folder: Path) -> AtlasReport:
+    """Build the map into a folder; a second call renews it and keeps its pictures.
+
+    The folder holds ``index.html``, ``vendor/`` and ``atlas/`` (scripts and
+    styles), ``data/`` (the houses) and ``pictures/``.
+
+    Args:
+        data: What to show.
+        folder: Where to; made if it is not there.
+
+    Raises:
+        LeakError: A record's estimate is not out of sample.
+    """
+    started = time.monotonic()
+    check_out_of_sample(data.records, data.training_sales, data.training_houses)
+    folder.mkdir(parents=True, exist_ok=True)
+    _copy_static(folder)
+
+    order = spatial_order(
+        data.records["latitude"].to_numpy(dtype=float), data.records["longitude"].to_numpy(dtype=float)
+    )
+    records = data.records.iloc[order].reset_index(drop=True)
+    house_ids = list(dict.fromkeys(records["house_id"].astype(str)))
+    written = write_pictures(house_ids, data.picture, folder)
+
+    data_folder = folder / "data"
+    data_folder.mkdir(exist_ok=True)
+    chunks = detail_chunks(data, records, order, written.pictures)
+    for number, chunk in enumerate(chunks):
+        write_atomically(
+            data_folder / f"details-{number}.js", f"housevis.receive({number},{script_json(chunk)});\n"
+        )
+    for path in data_folder.iterdir():
+        match = _CHUNK_NAME.fullmatch(path.name)
+        if match and int(match[1]) >= len(chunks):
+            path.unlink()
+    first_view_bytes = write_atomically(
+        data_folder / "houses.js", f"housevis.houses={script_json(first_view(data, records))};\n"
+    )
+    page = folder / "index.html"
+    write_atomically(page, render_page(data, len(records)))
+    return AtlasReport(
+        page=page,
+        sales=len(records),
+        houses=len(house_ids),
+        without_imagery=len(house_ids) - len(written.pictures),
+        pictures_written=written.written,
+        pictures_kept=written.kept,
+        first_view_bytes=first_view_bytes,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _copy_static(folder: Path) -> None:
+    with as_file(files("housevis.views") / "static") as static:
+        for part in ("vendor", "atlas"):
+            shutil.copytree(static / part, folder / part, dirs_exist_ok=True)

@@ -1,0 +1,95 @@
+"""The map's page: folium with local scripts and styles in place of its remote ones."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+from typing import ClassVar
+
+import folium
+from branca.element import Element, Figure
+from folium.plugins import MarkerCluster
+from folium.template import Template
+from jinja2 import Environment, PackageLoader
+
+from housevis.views.data import AtlasData
+from housevis.views.words import percent, points
+
+VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1" />'
+
+
+class LocalMap(folium.Map):
+    """A folium map whose scripts and styles lie beside the page."""
+
+    default_js: ClassVar[list[tuple[str, str]]] = [("leaflet", "vendor/leaflet.js")]
+    default_css: ClassVar[list[tuple[str, str]]] = [("leaflet_css", "vendor/leaflet.css")]
+
+
+class HouseCluster(MarkerCluster):
+    """folium's marker cluster, filled in the browser from ``data/houses.js`` by our scripts."""
+
+    _template = Template(
+        """
+        {% macro script(this, kwargs) %}
+            var {{ this.get_name() }} = L.markerClusterGroup({{ this.options|tojavascript }});
+            housevis.start({{ this._parent.get_name() }}, {{ this.get_name() }});
+        {% endmacro %}
+        """
+    )
+    default_js: ClassVar[list[tuple[str, str]]] = [
+        ("markercluster", "vendor/leaflet.markercluster.js"),
+        ("words", "atlas/words.js"),
+        ("map", "atlas/map.js"),
+        ("card", "atlas/card.js"),
+        ("controls", "atlas/controls.js"),
+        ("houses", "data/houses.js"),
+    ]
+    default_css: ClassVar[list[tuple[str, str]]] = [
+        ("markercluster_css", "vendor/MarkerCluster.css"),
+        ("atlas_css", "atlas/atlas.css"),
+    ]
+
+
+class Markup(Element):
+    """Ready markup, put into the page as it is (never read as a template)."""
+
+    _template = Template("{{ this.markup }}")
+
+    def __init__(self, markup: str) -> None:
+        super().__init__()
+        self.markup = markup
+
+
+def render_page(data: AtlasData, sales: int) -> str:
+    """The page as text.
+
+    Args:
+        data: The atlas; only its headings and figures stand in the page itself.
+        sales: Number of sales shown.
+    """
+    environment = Environment(loader=PackageLoader("housevis.views"), autoescape=True)
+    environment.filters.update(percent=percent, points=points)
+    frame = environment.get_template("atlas.html.jinja").render(data=data, sales=sales)
+
+    figure = Figure(title=escape(data.title))
+    figure._id = "page"
+    figure.html.add_child(Markup(frame), name="frame")
+    centre = [float(data.records["latitude"].mean()), float(data.records["longitude"].mean())]
+    house_map = LocalMap(
+        location=centre, tiles=None, zoom_start=12, maxZoom=20, zoom_control=False, control_scale=True
+    )
+    house_map._id = "houses"
+    house_map.add_to(figure)
+    cluster = HouseCluster(
+        control=False,
+        max_cluster_radius=64,
+        disable_clustering_at_zoom=18,
+        show_coverage_on_hover=False,
+        spiderfy_on_max_zoom=True,
+    )
+    cluster._id = "houses"
+    cluster.add_to(house_map)
+    figure.header.add_child(Markup('<meta name="color-scheme" content="light dark" />'), name="scheme")
+    page = figure.render()
+    page = re.sub(r'<meta name="viewport".*?/>', VIEWPORT, page, count=1, flags=re.DOTALL)
+    return page.replace("<html>", '<html lang="en">', 1)

@@ -1,0 +1,369 @@
+"""What the pages are built from: typed carriers, and the check that nothing shown is in-sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from housevis.core.errors import DataError, LeakError
+
+if TYPE_CHECKING:
+    from data_pipeline.frames import HouseImage
+
+SAMPLES = ("later sale", "cross-fitted")
+"""The two ways in which an estimate shown for a sold house may be out of sample."""
+
+STATUSES = ("ok", "flat", "no neighbour", "negligible", "no imagery")
+"""What can be said of a house's attention map; only "ok" and "negligible" maps are drawn."""
+
+RECORD_COLUMNS = (
+    "house_id",
+    "sale_id",
+    "latitude",
+    "longitude",
+    "address",
+    "price",
+    "sale_date",
+    "estimate",
+    "low",
+    "high",
+    "model_id",
+    "sample",
+    "bedrooms",
+    "bathrooms",
+    "area_m2",
+    "drivers",
+    "base",
+    "neighbour_house_id",
+    "status",
+)
+"""Columns of the records of an atlas, one row per sale.
+
+``drivers`` is a list of ``(attribute name, amount in the currency)``; ``base``
+plus all amounts is the estimate. ``address`` and ``neighbour_house_id`` may be
+None, the room counts and the area NaN.
+"""
+
+ESTIMATE_COLUMNS = ("house_id", "sale_id", "price", "estimate", "model_id", "sample")
+"""Columns that a report needs of every sale in its charts."""
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The figures at the head of every page; all shares are fractions of 1.
+
+    Attributes:
+        sales: Number of later sales the shares are measured on.
+        share_with: Share of estimates within ±10 % of the price, with visual features.
+        share_without: The same without visual features, on the same sales.
+        gain: ``share_with - share_without``.
+        gain_low: Lower end of the paired bootstrap interval of `gain`.
+        gain_high: Upper end of it.
+        confidence: Nominal confidence of that interval.
+
+    Raises:
+        DataError: A share is no fraction from 0 to 1, or the interval is not ordered.
+    """
+
+    sales: int
+    share_with: float
+    share_without: float
+    gain: float
+    gain_low: float
+    gain_high: float
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        for name in ("share_with", "share_without", "confidence"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise DataError(f"{name} is {value}, but a share is a fraction from 0 to 1", where="Headline")
+        if not self.gain_low <= self.gain_high:
+            raise DataError("the interval of the gain ends before it starts", where="Headline")
+
+
+@dataclass(frozen=True)
+class AtlasData:
+    """Everything that the map shows.
+
+    Attributes:
+        title: Heading of the page.
+        run_id: The run whose estimates are shown.
+        records: One row per sale, see :data:`RECORD_COLUMNS`.
+        heat: Attention maps, float32 ``(n, h, w)``, non-negative, in the order
+            of `records`; zeros where the status says that there is none.
+        heat_bounds: ``(n, 4)`` west, south, east, north of each map (EPSG:4326).
+        picture: House id -> its picture, or None without imagery. Called from
+            several threads, once per house.
+        currency: ISO 4217 code of all amounts.
+        area_unit: Unit that areas are shown in; the records hold m².
+        interval: Nominal coverage of the range from ``low`` to ``high``.
+        attribution: Whose imagery it is, shown beside every picture.
+        headline: Figures at the head of the page, or None if not evaluated.
+        training_sales: Model id -> ids of the sales that model was fitted on.
+        training_houses: Model id -> ids of the houses of those sales.
+        notice: Sentence shown at the head, for example that the town is fictional.
+        report_link: Address of the report relative to the map's page, or None.
+        base_map: Show the pictures as the base of the map from the start.
+
+    Raises:
+        DataError: Columns are missing, or shapes, samples or statuses are wrong.
+    """
+
+    title: str
+    run_id: str
+    records: pd.DataFrame
+    heat: np.ndarray
+    heat_bounds: np.ndarray
+    picture: Callable[[str], HouseImage | None]
+    currency: str
+    attribution: str
+    training_sales: Mapping[str, Collection[str]]
+    training_houses: Mapping[str, Collection[str]]
+    area_unit: Literal["m2", "ft2"] = "m2"
+    interval: float = 0.9
+    headline: Headline | None = None
+    notice: str | None = None
+    report_link: str | None = None
+    base_map: bool = False
+
+    def __post_init__(self) -> None:
+        _need_columns(self.records, RECORD_COLUMNS, "AtlasData.records")
+        count = len(self.records)
+        if count == 0:
+            raise DataError("there is no sale to show", where="AtlasData.records")
+        if self.heat.ndim != 3 or len(self.heat) != count:
+            raise DataError(
+                f"heat has the shape {self.heat.shape}, but {count} records need ({count}, h, w)",
+                where="AtlasData.heat",
+            )
+        if self.heat_bounds.shape != (count, 4):
+            raise DataError(
+                f"heat_bounds has the shape {self.heat_bounds.shape}, not ({count}, 4)",
+                where="AtlasData.heat_bounds",
+            )
+        if not np.isfinite(self.heat).all():
+            raise DataError("an attention map holds a value that is no number", where="AtlasData.heat")
+        unknown = set(self.records["status"]) - set(STATUSES)
+        if unknown:
+            raise DataError(
+                f"unknown status {sorted(map(str, unknown))[0]!r}",
+                where="AtlasData.records",
+                remedy=f"Known are: {', '.join(STATUSES)}.",
+            )
+        _need_numbers(
+            self.records, ("latitude", "longitude", "price", "estimate", "low", "high", "base"), "AtlasData"
+        )
+
+
+@dataclass(frozen=True)
+class AblationRow:
+    """One line of the ablation table (C Table 2); shares are fractions of 1.
+
+    Attributes:
+        attributes: The attribute set in words, for example ``"G, Bed, Bath"``.
+        without: Share within ±10 % without visual features; None where there
+            is nothing but visual features to estimate from.
+        with_visual: Share within ±10 % with visual features.
+        gain_low: Lower end of the paired interval of the gain, None as `without`.
+        gain_high: Upper end of it.
+        mdape_without: Median absolute percentage error without them, a fraction.
+        mdape_with: The same with them.
+    """
+
+    attributes: str
+    without: float | None
+    with_visual: float
+    gain_low: float | None
+    gain_high: float | None
+    mdape_without: float | None
+    mdape_with: float
+
+
+@dataclass(frozen=True)
+class RatioStatistics:
+    """A ratio study of the later sales (IAAO): ratio = estimate / price.
+
+    Attributes:
+        sales: Number of sales.
+        median_ratio: Median of the ratios.
+        cod: Coefficient of dispersion, in percent.
+        prd: Price-related differential.
+        prb: Price-related bias.
+        mdape: Median absolute percentage error, a fraction.
+        pe5: Share of estimates within ±5 %, a fraction.
+        pe20: Share within ±20 %, a fraction.
+    """
+
+    sales: int
+    median_ratio: float
+    cod: float
+    prd: float
+    prb: float
+    mdape: float
+    pe5: float
+    pe20: float
+
+
+@dataclass(frozen=True)
+class GlobalDriver:
+    """How much one attribute moves estimates, averaged over houses.
+
+    Attributes:
+        name: The attribute, or ``"picture"`` for all visual features together.
+        mean_absolute: Mean absolute contribution, in the currency.
+        mean_absolute_share: The same relative to the estimate, a fraction.
+    """
+
+    name: str
+    mean_absolute: float
+    mean_absolute_share: float
+
+
+@dataclass(frozen=True)
+class AttentionScore:
+    """How well the attention falls on the true driver (sample market only).
+
+    Attributes:
+        name: What was measured: a method, or a ceiling or floor to compare with.
+        heat_ratio: Heat inside the true masks / all heat, a fraction.
+        kind: ``"method"`` for housevis's own map, ``"reference"`` for a yardstick.
+    """
+
+    name: str
+    heat_ratio: float
+    kind: Literal["method", "reference"] = "method"
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything that the report shows.
+
+    Attributes:
+        title: Heading of the page.
+        run_id: The run.
+        config_fingerprint: Fingerprint of the configuration it was made with.
+        created: Date and time of the run in words.
+        currency: ISO 4217 code of all amounts.
+        headline: Share within ±10 % with and without visual features.
+        estimates: One row per later sale, see :data:`ESTIMATE_COLUMNS`.
+        training_sales: Model id -> ids of the sales that model was fitted on.
+        training_houses: Model id -> ids of the houses of those sales.
+        ablation: The lines of the ablation table.
+        ratios: The ratio study of the later sales.
+        rank_accuracy: Share of pairs of later sales that the picture alone
+            puts in the right order of price, a fraction.
+        drivers: Global drivers, any order.
+        listing_rows: Rows of the listings file.
+        rejects: Reason code -> rows turned away.
+        tiles: Tile status -> tiles.
+        stages: Step of the run -> seconds, in the order they ran.
+        backbone: Name of the backbone.
+        backbone_choice: A sentence: which backbone was taken and why.
+        deviations: What this run does otherwise than the paper, a sentence each.
+        provider: Name of the imagery provider.
+        attribution: The attribution it asks for.
+        rights_reference: The user's recorded licence, or None for open imagery.
+        notice: Sentence shown at the head, for example that the town is fictional.
+        attention: Attention scores, empty where there are no true masks.
+        atlas_link: Address of the map relative to the report, or None.
+
+    Raises:
+        DataError: A column is missing from `estimates`, or it is empty.
+    """
+
+    title: str
+    run_id: str
+    config_fingerprint: str
+    created: str
+    currency: str
+    headline: Headline
+    estimates: pd.DataFrame
+    training_sales: Mapping[str, Collection[str]]
+    training_houses: Mapping[str, Collection[str]]
+    ablation: tuple[AblationRow, ...]
+    ratios: RatioStatistics
+    rank_accuracy: float
+    drivers: tuple[GlobalDriver, ...]
+    listing_rows: int
+    rejects: Mapping[str, int]
+    tiles: Mapping[str, int]
+    stages: Mapping[str, float]
+    backbone: str
+    backbone_choice: str
+    deviations: tuple[str, ...]
+    provider: str
+    attribution: str
+    rights_reference: str | None = None
+    notice: str | None = None
+    attention: tuple[AttentionScore, ...] = ()
+    atlas_link: str | None = None
+
+    def __post_init__(self) -> None:
+        _need_columns(self.estimates, ESTIMATE_COLUMNS, "ReportData.estimates")
+        if len(self.estimates) == 0:
+            raise DataError("there is no later sale to report on", where="ReportData.estimates")
+        _need_numbers(self.estimates, ("price", "estimate"), "ReportData")
+
+
+def check_out_of_sample(
+    records: pd.DataFrame,
+    training_sales: Mapping[str, Collection[str]],
+    training_houses: Mapping[str, Collection[str]],
+) -> None:
+    """Refuse records whose estimate comes from a model that was fitted on the sale.
+
+    A ``"cross-fitted"`` estimate must come from a model that saw neither the
+    sale nor any other sale of that house. A ``"later sale"`` must not be among
+    the sales its model was fitted on; an earlier sale of the same house may be,
+    because it was known on the day.
+
+    Args:
+        records: Rows with ``house_id, sale_id, model_id, sample``.
+        training_sales: Model id -> ids of the sales it was fitted on.
+        training_houses: Model id -> ids of the houses of those sales.
+
+    Raises:
+        LeakError: Names the first offending sale: no sample, an unknown
+            sample, a model whose training sales are not known, or a sale or
+            house that its model was fitted on.
+    """
+    sales_of: dict[str, frozenset[Any]] = {}
+    houses_of: dict[str, frozenset[Any]] = {}
+    rows = zip(records["sale_id"], records["house_id"], records["model_id"], records["sample"], strict=True)
+    for sale_id, house_id, model_id, sample in rows:
+        if sample not in SAMPLES:
+            raise _leak(sale_id, f"its sample is {sample!r}, not one of {', '.join(map(repr, SAMPLES))}")
+        if model_id not in training_sales or model_id not in training_houses:
+            raise _leak(sale_id, f"nothing is known of what its model {model_id!r} was fitted on")
+        if model_id not in sales_of:
+            sales_of[model_id] = frozenset(training_sales[model_id])
+            houses_of[model_id] = frozenset(training_houses[model_id])
+        if sale_id in sales_of[model_id]:
+            raise _leak(sale_id, f"its model {model_id} was fitted on this very sale")
+        if sample == "cross-fitted" and house_id in houses_of[model_id]:
+            raise _leak(sale_id, f"its model {model_id} was fitted on another sale of house {house_id}")
+
+
+def _leak(sale_id: object, reason: str) -> LeakError:
+    return LeakError(
+        f"the estimate of sale {sale_id} cannot be shown: {reason}",
+        where="pages",
+        remedy="Show the estimate of a model that was fitted without it.",
+    )
+
+
+def _need_columns(frame: pd.DataFrame, columns: tuple[str, ...], where: str) -> None:
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise DataError(f"the column {missing[0]!r} is missing", where=where)
+
+
+def _need_numbers(frame: pd.DataFrame, columns: tuple[str, ...], where: str) -> None:
+    for name in columns:
+        if not np.isfinite(frame[name].to_numpy(dtype=float)).all():
+            raise DataError(f"the column {name!r} holds a value that is no number", where=where)

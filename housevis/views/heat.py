@@ -1,0 +1,42 @@
+"""Attention maps as tiny PNG addresses inside the page's data, on one scale for all."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+
+from housevis.explain.heatmap import heat_to_png, shared_scale
+
+DRAWN_STATUSES = ("ok", "negligible")
+"""Statuses whose map is drawn; all others are said in words."""
+
+PIXELS_PER_CELL = 4
+"""7 x 7 becomes 28 x 28 pixels: small in a file, and the browser smooths the rest."""
+
+
+def heat_scale(heat: np.ndarray, statuses: np.ndarray) -> float:
+    """The attention that gets the hottest colour on every map of the page.
+
+    Args:
+        heat: ``(n, h, w)``.
+        statuses: ``(n,)`` texts; only maps that are drawn count.
+    """
+    return shared_scale(heat[np.isin(statuses, DRAWN_STATUSES)])
+
+
+def heat_uri(values: np.ndarray, scale: float, *, pixels_per_cell: int = PIXELS_PER_CELL) -> str:
+    """One map ``(h, w)`` as a PNG data address.
+
+    Args:
+        values: Attention; negative values are drawn as none.
+        scale: The attention of the hottest colour, from :func:`heat_scale`.
+        pixels_per_cell: Pixels per side of a cell.
+    """
+    png = heat_to_png(values, scale, pixels_per_cell=pixels_per_cell)
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def legend_uri() -> str:
+    """The colours from no attention to the most as a PNG data address, one row high."""
+    return heat_uri(np.linspace(0, 1, 64, dtype=np.float32)[None, :], 1.0, pixels_per_cell=1)

@@ -1,0 +1,111 @@
+"""Words and amounts that the pages share, and text made safe for script files."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ATTRIBUTE_LABELS = {
+    "latitude": "Location",
+    "longitude": "Location",
+    "bedrooms": "Bedrooms",
+    "bathrooms": "Bathrooms",
+    "area_m2": "Living area",
+    "sale_month": "Month of sale",
+    "picture": "Aerial picture",
+}
+"""Attribute -> its name on a page; drivers with one label are added up."""
+
+REJECT_LABELS = {
+    "missing_id": "No house id",
+    "missing_coordinate": "No coordinates",
+    "impossible_coordinate": "Coordinates that are nowhere on Earth",
+    "missing_price": "No price",
+    "invalid_price": "Price is no number",
+    "nonpositive_price": "Price is zero or negative",
+    "missing_date": "No sale date",
+    "invalid_date": "Sale date cannot be read",
+    "future_date": "Sale date lies in the future",
+    "duplicate_sale": "The same sale twice",
+    "impossible_room_count": "Impossible number of bedrooms",
+    "impossible_area": "Impossible area",
+}
+"""Reject reason of the listings reader -> words."""
+
+TILE_LABELS = {
+    "ok": "Fetched",
+    "blank": "Blank (nothing photographed)",
+    "missing": "Not offered by the provider",
+    "failed": "Failed after several tries",
+}
+"""Tile status -> words."""
+
+CURRENCY_SYMBOLS = {"USD": "$", "CAD": "CA$", "AUD": "A$", "NZD": "NZ$", "EUR": "€", "GBP": "£", "JPY": "¥"}
+
+
+def label(name: str, labels: dict[str, str]) -> str:
+    """The words for `name`, or the name itself with blanks where it is not listed."""
+    words = labels.get(name)
+    if words is None:
+        words = name.replace("_", " ").strip()
+        words = words[:1].upper() + words[1:]
+    return words
+
+
+def money(amount: float, currency: str, *, digits: int | None = None) -> str:
+    """An amount as text, for example ``$452,000``.
+
+    Args:
+        amount: The amount in the currency.
+        currency: ISO 4217 code.
+        digits: Significant digits to round to; None rounds to whole units.
+    """
+    rounded = round(amount)
+    if digits is not None and amount != 0:
+        rounded = round(amount, digits - 1 - math.floor(math.log10(abs(amount))))
+    sign = "−" if rounded < 0 else ""
+    symbol = CURRENCY_SYMBOLS.get(currency, f"{currency} ")
+    return f"{sign}{symbol}{abs(rounded):,.0f}"
+
+
+def percent(share: float, decimals: int = 1) -> str:
+    """A fraction as a percentage, for example ``52.1 %``."""
+    return f"{share * 100:.{decimals}f} %"
+
+
+def points(difference: float) -> str:
+    """A difference of two fractions as signed percentage points, for example ``+2.1``."""
+    return f"{difference * 100:+.1f}".replace("-", "−")
+
+
+def script_json(value: Any) -> str:
+    """JSON that can stand in a script file or element whatever texts it holds.
+
+    Everything outside ASCII and ``< > &`` is written as an escape, so that no
+    text can close the script or start markup.
+    """
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def write_atomically(path: Path, content: str | bytes) -> int:
+    """Write a whole file by way of a temporary one beside it.
+
+    Returns:
+        The number of bytes written.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return len(data)

@@ -1,0 +1,160 @@
+"""A small made-up town for the pages: pictures drawn with numpy, sixty houses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from data_pipeline.frames import HouseImage
+from housevis.views.data import (
+    AblationRow,
+    AtlasData,
+    AttentionScore,
+    GlobalDriver,
+    Headline,
+    RatioStatistics,
+    ReportData,
+)
+
+CHROMIUM = Path("/usr/bin/chromium")
+SIDE_DEGREES = 0.0008
+
+
+def draw_picture(number: int, size: int = 224) -> np.ndarray:
+    """A lawn, a street, a roof and, for every third house, a pool: uint8 (size, size, 3)."""
+    random = np.random.default_rng(number)
+    rows, columns = np.mgrid[0:size, 0:size]
+    texture = random.normal(0, 7, (size, size, 1)) + 9 * np.sin(rows / 9 + number)[..., None]
+    pixels = np.array([96, 122, 74]) + random.integers(-14, 14, 3) + texture
+    street = int(random.integers(10, 40))
+    pixels[:, street : street + 26] = np.array([128, 128, 130]) + texture[:, street : street + 26] * 0.4
+    pixels[:, street + 12 : street + 14] = 205
+    top, left = random.integers(60, 90), random.integers(70, 100)
+    roof = np.array([[150, 84, 66], [120, 118, 122], [168, 150, 128]][number % 3])
+    pixels[top + 6 : top + 78, left + 6 : left + 92] = np.array([52, 60, 44])
+    pixels[top : top + 36, left : left + 86] = roof * 1.12
+    pixels[top + 36 : top + 72, left : left + 86] = roof * 0.86
+    if number % 3 == 0:
+        pixels[(((rows - 170) / 17) ** 2 + ((columns - 160) / 28) ** 2) < 1] = (64, 178, 205)
+    for _ in range(9):
+        y, x, radius = random.integers(0, size), random.integers(60, size), random.integers(7, 17)
+        tree = (rows - y) ** 2 + (columns - x) ** 2 < radius**2
+        pixels[tree] = np.array([48, 78, 42]) + texture[tree]
+    return np.clip(pixels, 0, 255).astype(np.uint8)
+
+
+def make_atlas_data(
+    houses: int = 60, *, pictures: int | None = None, spread: float = 0.02, **changes: Any
+) -> AtlasData:
+    """Made-up sales in and around one place; the first houses show every kind of status."""
+    random = np.random.default_rng(7)
+    latitude = 45.2 + random.normal(0, spread, houses)
+    longitude = -75.7 + random.normal(0, spread * 1.4, houses)
+    price = np.round(np.exp(random.normal(13.1, 0.42, houses)) / 500) * 500
+    estimate = price * np.exp(random.normal(0, 0.11, houses))
+    status = np.array(["ok"] * houses, dtype=object)
+    status[1], status[2], status[3], status[4] = "flat", "no neighbour", "negligible", "no imagery"
+    later = np.arange(houses) % 5 < 2
+    dates = np.where(
+        later,
+        pd.Timestamp("2024-09-01") + pd.to_timedelta(np.arange(houses) % 90, "D"),
+        pd.Timestamp("2023-02-01") + pd.to_timedelta(np.arange(houses) % 400, "D"),
+    )
+    house_id = [f"H{number:05d}" for number in range(houses)]
+    sale_id = [f"{house}@{pd.Timestamp(date):%Y-%m-%d}" for house, date in zip(house_id, dates, strict=True)]
+    address = [f"{3 + 2 * number} Alder Lane" for number in range(houses)]
+    address[0] = "<b>1 </script><script>alert(1)</script> Lane</b>"
+    address[5] = None  # type: ignore[call-overload]
+    names = ["area_m2", "latitude", "longitude", "picture", "bathrooms", "sale_month", "bedrooms", "lot_area"]
+    drivers, base = [], []
+    for value in estimate:
+        amounts = random.normal(0, 1, len(names)) * np.array([90, 40, 35, 30, 18, 9, 7, 6]) * 1000
+        drivers.append(list(zip(names, amounts.tolist(), strict=True)))
+        base.append(value - amounts.sum())
+    folds = np.arange(houses) % 3
+    model = np.where(later, "evaluation", np.char.add("evaluation-fold-", folds.astype(str)))
+    records = pd.DataFrame(
+        {
+            "house_id": house_id,
+            "sale_id": sale_id,
+            "latitude": latitude,
+            "longitude": longitude,
+            "address": address,
+            "price": price,
+            "sale_date": pd.to_datetime(dates),
+            "estimate": estimate,
+            "low": estimate * 0.83,
+            "high": estimate * 1.21,
+            "model_id": model,
+            "sample": np.where(later, "later sale", "cross-fitted"),
+            "bedrooms": random.integers(1, 6, houses).astype(float),
+            "bathrooms": np.where(random.random(houses) < 0.1, np.nan, random.integers(4, 14, houses) / 4),
+            "area_m2": np.round(random.normal(170, 45, houses).clip(60)),
+            "drivers": drivers,
+            "base": base,
+            "neighbour_house_id": [house_id[(number + 6) % houses] for number in range(houses)],
+            "status": status,
+        }
+    )
+    records.loc[2, "neighbour_house_id"] = None
+    records.loc[0, "neighbour_house_id"] = "elsewhere-1"
+    rows, columns = np.mgrid[0:7, 0:7]
+    centre = random.uniform(1.5, 4.5, (houses, 2))
+    height = random.uniform(0.4, 1.6, houses)[:, None, None]
+    distance = (rows - centre[:, :1, None]) ** 2 + (columns - centre[:, 1:, None]) ** 2
+    heat = (height * np.exp(-distance / 2.6)).astype(np.float32)
+    heat[[1, 2, 4]] = 0
+    heat[3] *= 0.02
+    half = SIDE_DEGREES / 2
+    bounds = np.stack(
+        [longitude - half * 1.42, latitude - half, longitude + half * 1.42, latitude + half], axis=1
+    )
+    fold_of = dict(zip(house_id, folds, strict=True))
+    training = {"evaluation": [number for number in range(houses) if not later[number]]}
+    for fold in range(3):
+        training[f"evaluation-fold-{fold}"] = [
+            number for number in training["evaluation"] if fold_of[house_id[number]] != fold
+        ]
+    kinds = pictures or houses
+
+    def picture(name: str) -> HouseImage | None:
+        number = int(name[1:])
+        if status[number] == "no imagery":
+            return None
+        west, south, east, north = bounds[number].tolist()
+        return HouseImage(
+            pixels=draw_picture(number % kinds),
+            bounds=(west, south, east, north),
+            metres_per_pixel=0.4,
+            provider="test",
+            attribution="Drawn for a test",
+            house_pixel=(112.0, 112.0),
+            missing_tiles=1 if number == 6 else 0,
+        )
+
+    settings: dict[str, Any] = {
+        "title": "Houses of Alderbrook",
+        "run_id": "20250301-120000-ab12cd",
+        "records": records,
+        "heat": heat,
+        "heat_bounds": bounds,
+        "picture": picture,
+        "currency": "CAD",
+        "attribution": "Drawn for a test",
+        "training_sales": {name: {sale_id[row] for row in rows} for name, rows in training.items()},
+        "training_houses": {name: {house_id[row] for row in rows} for name, rows in training.items()},
+        "headline": Headline(24, 0.552, 0.507, 0.045, 0.012, 0.078),
+        "notice": "Alderbrook is a fictional town whose pictures were given a known effect on the price.",
+        "report_link": "../report.html",
+    }
+    return AtlasData(**(settings | changes))
+
+
+@pytest.fixture
+def atlas_data() -> AtlasData:
+    return make_atlas_data()
