@@ -81,7 +81,7 @@ def rank_grad_weights(
     _check_inputs(W, b, V, c, features, y, house_ids)
     direction = V[1] - V[0]
     embeddings = _embed(features, W, b)
-    coefficients, counts = _pair_coefficients(
+    factors, counts = pair_factors(
         embeddings @ direction, float(c[1] - c[0]), y, scalar, pairs, np.random.default_rng(seed)
     )
     kept = min(top_channels, W.shape[1])
@@ -90,7 +90,7 @@ def rank_grad_weights(
     scales = np.empty(len(y), dtype=np.float32)
     for start in range(0, len(y), _CHUNK):
         rows = slice(start, start + _CHUNK)
-        alpha = closed_form_weights(coefficients[rows, None] * direction, W, cells)
+        alpha = closed_form_weights(factors[rows, None] * direction, W, cells)
         channels[rows], weights[rows], scales[rows] = keep_top_channels(alpha, kept)
     return GradWeightDatabase(
         house_ids=tuple(house_ids),
@@ -179,7 +179,7 @@ def draw_partners(
     return order[np.minimum(draw, len(prices) - 1)], different > 0
 
 
-def _pair_coefficients(
+def pair_factors(
     scores: NDArray[np.float64],
     bias: float,
     prices: NDArray[np.float64],
@@ -187,7 +187,25 @@ def _pair_coefficients(
     pairs: int,
     generator: np.random.Generator,
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """Mean over the pairs of the factor that stands before ``V_1 - V_0`` in the gradient."""
+    """The factor before ``V_1 - V_0`` in the gradient of a house's scalar, averaged over its pairs.
+
+    For the loss it is ``p_ij - t_ij``, the ranking residual.
+
+    Args:
+        scores: ``(V_1 - V_0) . f``, ``(N,)``.
+        bias: The head's ``c_1 - c_0``.
+        prices: ``(N,)``.
+        scalar: What is explained.
+        pairs: Pairs per house.
+        generator: Source of the pairs, see :func:`draw_partners`.
+
+    Returns:
+        Factors ``(N,)``, 0 for a house without a valid pair, and the valid
+        pairs averaged, int32 ``(N,)``.
+
+    Raises:
+        ModelError: No two houses have different prices, or there is no such scalar.
+    """
     partners, valid = draw_partners(prices, pairs, generator)
     counts = np.where(valid, pairs, 0).astype(np.int32)
     if not valid.any():

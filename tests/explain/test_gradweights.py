@@ -8,91 +8,128 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torch import nn
 
+from housevis.core.config import SiameseSection, VisionSection
 from housevis.core.errors import ModelError
 from housevis.explain import SCALARS, rank_grad_weights
 from housevis.explain.gradcam import layer_grad_weights, rank_scalar
-from housevis.explain.gradweights import closed_form_weights, draw_partners, keep_top_channels
+from housevis.explain.gradweights import closed_form_weights, draw_partners, keep_top_channels, pair_factors
+from housevis.vision.backbones import load_backbone
+from housevis.vision.siamese import RankSiamese, fit_rank_siamese
 
 
 class RankBranch(nn.Module):
-    """A trunk, global average pooling and a linear embedding."""
+    """One branch of the siamese: trunk, global average pooling, linear embedding."""
 
-    def __init__(self, trunk: nn.Module, channels: int, dimension: int) -> None:
+    def __init__(self, trunk: nn.Module, ranker: RankSiamese) -> None:
         super().__init__()
         self.trunk = trunk
-        self.embedding = nn.Linear(channels, dimension)
+        self.ranker = ranker
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.embedding(self.trunk(images).mean(dim=(2, 3)))
-
-
-def small_trunk(channels: int) -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3, stride=2, padding=1),
-        nn.BatchNorm2d(8),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(8, channels, 3, stride=2, padding=1),
-        nn.ReLU(),
-    )
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.ranker.f(self.trunk(pixels).mean(dim=(2, 3)))
 
 
-def compare_with_autograd(branch: RankBranch, images: torch.Tensor, scalar: str) -> None:
+def compare_with_autograd(branch: RankBranch, pixels: torch.Tensor, prices: np.ndarray, scalar: str) -> None:
     """The closed form, all channels kept, against back-propagation over the same pairs."""
-    houses, pairs, seed = len(images), 7, 4
-    head = nn.Linear(branch.embedding.out_features, 2)
-    generator = np.random.default_rng(8)
-    prices = generator.integers(1, 5, houses) * 1000.0
+    pairs, seed = 7, 4
     branch.eval()
     with torch.no_grad():
-        maps = branch.trunk(images)
-        embedded = branch.embedding(maps.mean(dim=(2, 3)))
-    channels = maps.shape[1]
+        maps = branch.trunk(pixels)
+        pooled = maps.mean(dim=(2, 3))
+        embedded = branch.ranker.f(pooled)
+    cells = maps.shape[2] * maps.shape[3]
+    partners, valid = draw_partners(prices, pairs, np.random.default_rng(seed))
+    assert valid.all()
+    dearer = torch.from_numpy(prices[:, None] > prices[partners])
+    _, weights = layer_grad_weights(
+        branch,
+        branch.trunk,
+        pixels,
+        lambda own: rank_scalar(branch.ranker.head(own[:, None] - embedded[partners]), dearer, scalar),
+    )
+    expected = weights.numpy()
+    largest = float(np.abs(expected).max())
+    assert largest > 0
+
+    head_bias = branch.ranker.head.bias.detach().numpy()
+    factors, _ = pair_factors(
+        branch.ranker.score(pooled.numpy()).astype(float),
+        float(head_bias[1] - head_bias[0]),
+        prices,
+        scalar,
+        pairs,
+        np.random.default_rng(seed),
+    )
+    W = branch.ranker.embedding.weight.detach().numpy()
+    direction = branch.ranker.direction().detach().numpy()
+    exact = closed_form_weights(factors[:, None] * direction, W, cells)
+    assert exact == pytest.approx(expected, abs=1e-5 * largest)
+
     database = rank_grad_weights(
-        embedding_weight=branch.embedding.weight.detach().numpy(),
-        embedding_bias=branch.embedding.bias.detach().numpy(),
-        head_weight=head.weight.detach().numpy(),
-        head_bias=head.bias.detach().numpy(),
-        features=maps.mean(dim=(2, 3)).numpy(),
+        embedding_weight=W,
+        embedding_bias=branch.ranker.embedding.bias.detach().numpy(),
+        head_weight=branch.ranker.head.weight.detach().numpy(),
+        head_bias=head_bias,
+        features=pooled.numpy(),
         prices=prices,
-        house_ids=[str(number) for number in range(houses)],
-        cells=maps.shape[2] * maps.shape[3],
+        house_ids=[str(number) for number in range(len(prices))],
+        cells=cells,
         backbone_fingerprint="net",
         model_id="model",
         scalar=scalar,
         pairs=pairs,
-        top_channels=channels,
+        top_channels=maps.shape[1],
         seed=seed,
     )
-    partners, valid = draw_partners(prices, pairs, np.random.default_rng(seed))
-    assert valid.all()
-    dearer = torch.from_numpy(prices[:, None] > prices[partners])
-    _, expected = layer_grad_weights(
-        branch,
-        branch.trunk,
-        images,
-        lambda own: rank_scalar(head(own[:, None] - embedded[partners]), dearer, scalar),
-    )
-    found = np.empty((houses, channels))
-    np.put_along_axis(found, database.channels.astype(int), database.weights_of(range(houses)), axis=1)
-    largest = expected.abs().max(dim=1).values.numpy()
-    assert (largest > 0).all()
-    # Half precision keeps each weight to 1/2048 of itself.
-    assert np.abs(found - expected.numpy()).max(axis=1) == pytest.approx(0, abs=float(largest.max()) * 5e-4)
-    assert embedded.numpy() == pytest.approx(database.embeddings, abs=1e-5)
-    coefficients = expected.numpy() @ np.linalg.pinv(branch.embedding.weight.detach().numpy().astype(float))
-    exact = closed_form_weights(
-        coefficients * maps.shape[2] * maps.shape[3],
-        branch.embedding.weight.detach().numpy(),
-        maps.shape[2] * maps.shape[3],
-    )
-    assert exact == pytest.approx(expected.numpy(), abs=1e-5)
+    stored = np.empty(expected.shape)
+    np.put_along_axis(stored, database.channels.astype(int), database.weights_of(range(len(prices))), axis=1)
+    # Half precision rounds a weight by at most 1/2048 of itself.
+    assert stored == pytest.approx(expected, abs=largest / 2000)
+    assert database.embeddings == pytest.approx(embedded.numpy(), abs=1e-5 * float(embedded.abs().max()))
 
 
 @pytest.mark.parametrize("scalar", SCALARS)
 def test_closed_form_equals_autograd_on_a_small_network(scalar: str) -> None:
     torch.manual_seed(1)
-    compare_with_autograd(RankBranch(small_trunk(16), 16, 4), torch.rand(9, 3, 32, 32), scalar)
+    trunk = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(8, 16, 3, stride=2, padding=1),
+        nn.ReLU(),
+    )
+    prices = np.random.default_rng(8).integers(1, 5, 9) * 1000.0
+    compare_with_autograd(RankBranch(trunk, RankSiamese(16, 4)), torch.rand(9, 3, 32, 32), prices, scalar)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> tuple[np.ndarray, np.ndarray]:
+    """Twelve meadows with a blue pond, and prices that rise with its size."""
+    generator = np.random.default_rng(6)
+    pictures = generator.normal((90, 130, 70), 12, (12, 224, 224, 3))
+    radii = np.linspace(6, 80, 12)
+    y, x = np.mgrid[:224, :224]
+    for picture, radius in zip(pictures, radii, strict=True):
+        pond = (y - 60 - radius / 2) ** 2 + (x - 150 + radius / 2) ** 2 < radius**2
+        picture[pond] = (60, 140, 210)
+    return pictures.clip(0, 255).astype(np.uint8), 1e5 * (1 + radii.round())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scalar", ["loss-against", "ordering"])
+def test_closed_form_equals_autograd_on_efficientnet(
+    scalar: str, pictures: tuple[np.ndarray, np.ndarray]
+) -> None:
+    backbone = load_backbone(VisionSection(backbone="efficientnet-lite0"))
+    images, prices = torch.from_numpy(pictures[0]), pictures[1]
+    pooled = backbone.pool(backbone.feature_map(images)).numpy()
+    ranker = fit_rank_siamese(pooled, prices, SiameseSection(), seed=1, fingerprint=backbone.fingerprint)
+
+    class Pixels(nn.Module):
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            return backbone.module(pixels)[0]
+
+    compare_with_autograd(RankBranch(Pixels(), ranker), images, prices, scalar)
 
 
 @pytest.mark.parametrize("scalar", SCALARS)
