@@ -1,0 +1,118 @@
+"""What the town is drawn from: flat shapes and trees, in town pixels."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from data_pipeline.sample_market.geometry import Points
+
+Colour = tuple[int, int, int]
+
+GROUND, LAWN, ROAD, KERB, MARKING, SHORE, WATER, YARD, POOL, CAR = range(10)
+"""Layers below the cast shadows, from the bottom up."""
+ROOF, RIDGE, FITTING = range(20, 23)
+"""Layers above the cast shadows."""
+
+
+@dataclass(slots=True)
+class Shape:
+    """A filled polygon, or a line if `width` is not 0.
+
+    Attributes:
+        layer: When it is drawn; higher comes later.
+        points: Corners (n, 2) in town pixels.
+        colour: RGB.
+        width: Width of the line in pixels, 0 for a polygon.
+        driver: The price driver it belongs to, or an empty text.
+    """
+
+    layer: int
+    points: Points
+    colour: Colour
+    width: float = 0.0
+    driver: str = ""
+
+
+@dataclass(slots=True)
+class Tree:
+    """One crown: centre in town pixels, radius in pixels, and which of the drawn crowns it shows."""
+
+    x: int
+    y: int
+    radius: int
+    variant: int
+
+
+@dataclass
+class Scene:
+    """Everything that one block, or one house, adds to the picture."""
+
+    shapes: list[Shape] = field(default_factory=list)
+    shadows: list[Points] = field(default_factory=list)
+    trees: list[Tree] = field(default_factory=list)
+
+    def add(self, layer: int, points: Points, colour: Colour, width: float = 0.0, driver: str = "") -> None:
+        """Add one shape."""
+        self.shapes.append(Shape(layer, points, colour, width, driver))
+
+    def extend(self, other: Scene) -> None:
+        """Add everything of another scene."""
+        self.shapes += other.shapes
+        self.shadows += other.shadows
+        self.trees += other.trees
+
+
+SUN = (0.45, 0.89)
+"""Where the light comes from: x east, y south, length 1."""
+SHADOW_LENGTH = 1.05
+"""Length of a shadow per height."""
+
+
+def cast_shadow(footprint: Points, height: float) -> list[Points]:
+    """Polygons that together are the shadow of a convex block of `height` pixels."""
+    shift = np.array([-SUN[0], -SUN[1]]) * height * SHADOW_LENGTH
+    moved = footprint + shift
+    polygons = [moved]
+    for number in range(len(footprint)):
+        following = (number + 1) % len(footprint)
+        polygons.append(
+            np.array([footprint[number], footprint[following], moved[following], moved[number]])
+        )
+    return polygons
+
+
+def shade(colour: Iterable[float], factor: float) -> Colour:
+    """The colour made lighter or darker."""
+    red, green, blue = (max(0, min(255, round(value * factor))) for value in colour)
+    return red, green, blue
+
+
+def vary(stream: random.Random, colour: Iterable[float], spread: float = 6.0) -> Colour:
+    """The colour with a random change of brightness and hue."""
+    light = stream.gauss(0.0, spread)
+    red, green, blue = (
+        max(0, min(255, round(value + light + stream.gauss(0.0, spread * 0.4)))) for value in colour
+    )
+    return red, green, blue
+
+
+def blob(stream: random.Random, half_width: float, half_depth: float, roughness: float, corners: int) -> Any:
+    """Points (corners, 2) around (0, 0) of a rounded, irregular outline."""
+    waves = [
+        (stream.gauss(0.0, roughness / number), number, stream.uniform(0.0, 6.28)) for number in (1, 2, 3, 5)
+    ]
+    points = []
+    for corner in range(corners):
+        angle = 2.0 * math.pi * corner / corners
+        swell = 1.0 + sum(size * math.sin(number * angle + phase) for size, number, phase in waves)
+        # A superellipse: long sides stay nearly straight, ends are round.
+        along = math.copysign(abs(math.cos(angle)) ** 0.6, math.cos(angle))
+        across = math.copysign(abs(math.sin(angle)) ** 0.6, math.sin(angle))
+        points.append((along * half_width * min(swell, 1.08), across * half_depth * min(swell, 1.12)))
+    return np.array(points)
