@@ -2,7 +2,9 @@
 
 A heat map is drawn with a scale that is fixed for a whole set of houses. A
 scale per picture (min-max) would stretch a map that says nothing until it
-looks like one that says much.
+looks like one that says much. Heat has a long tail (the hottest cell of the
+middle house has about a seventh of the scale), so colours follow its square
+root: the same for all houses, and faint heat is seen to be faint, not absent.
 """
 
 from __future__ import annotations
@@ -155,7 +157,7 @@ def interpolation_matrix(cells: int, pixels: int) -> Array:
 
 
 def colour_table() -> NDArray[np.uint8]:
-    """The colours from no heat to full heat.
+    """The colours from no heat to full heat, evenly spaced in the square root of the heat.
 
     Returns:
         uint8 RGBA ``(64, 4)``: transparent where there is no heat, at most
@@ -171,7 +173,7 @@ def colour_table() -> NDArray[np.uint8]:
 def heat_to_rgba(
     values: NDArray[np.floating], scale: float, *, pixels_per_cell: int = PIXELS_PER_CELL
 ) -> NDArray[np.uint8]:
-    """Colour one map with a scale fixed for its set.
+    """Colour one map with a scale fixed for its set, by the square root of ``heat / scale``.
 
     Args:
         values: Heat ``(h, w)``; negative heat is drawn as none.
@@ -217,4 +219,4 @@ def _levels(values: NDArray[np.floating], scale: float, pixels_per_cell: int) ->
         )
     height, width = values.shape
     fine = upsample(values, height * pixels_per_cell, width * pixels_per_cell)
-    return np.round(np.clip(fine / scale, 0, 1) * (_LEVELS - 1)).astype(np.uint8)
+    return np.round(np.sqrt(np.clip(fine / scale, 0, 1)) * (_LEVELS - 1)).astype(np.uint8)
