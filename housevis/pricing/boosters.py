@@ -130,18 +130,26 @@ def read_artefact(
     try:
         facts = json.loads(_read(file, kind))
     except json.JSONDecodeError:
-        raise _damaged(file, kind) from None
+        raise damaged(file, kind) from None
     if not isinstance(facts, dict) or facts.get("kind") != kind or "boosters" not in facts:
-        raise _damaged(file, kind)
+        raise damaged(file, kind)
+    digests = facts["boosters"]
+    if not isinstance(digests, dict):
+        raise damaged(file, kind)
     boosters: dict[str, lightgbm.Booster | None] = {}
-    for part, digest in facts["boosters"].items():
+    for part, digest in digests.items():
         boosters[part] = None
         if digest is not None:
             text = _read(folder / f"{part}.txt", kind)
             if _sha256(text) != digest:
-                raise _damaged(folder / f"{part}.txt", kind)
+                raise damaged(folder / f"{part}.txt", kind)
             boosters[part] = lightgbm.Booster(model_str=text)
     return facts, boosters
+
+
+def damaged(file: Path, kind: str) -> ModelError:
+    """The error for a file that is not what it should be."""
+    return ModelError(f"this is no {kind}, or it is damaged", where=str(file), remedy="Run `train` again.")
 
 
 def _sha256(text: str) -> str:
@@ -156,15 +164,7 @@ def _read(file: Path, kind: str) -> str:
             f"there is no {kind} here", where=str(file), remedy="Check the path, or run `train` again."
         ) from None
     except (OSError, UnicodeDecodeError):
-        raise _damaged(file, kind) from None
-
-
-def _damaged(file: Path, kind: str) -> ModelError:
-    return ModelError(
-        f"this is no {kind}, or it is damaged",
-        where=str(file),
-        remedy="Run `train` again.",
-    )
+        raise damaged(file, kind) from None
 
 
 def _replace(file: Path, text: str) -> None:

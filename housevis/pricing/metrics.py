@@ -29,7 +29,10 @@ IAAO_RANGES: Final[dict[str, tuple[float, float]]] = {
 }
 """Ranges that the IAAO calls acceptable, bounds inclusive."""
 
-_ELEMENTS_AT_ONCE = 4_000_000
+FEWEST_SALES_JUDGED: Final = 30
+"""A group of fewer sales gets figures but no verdict."""
+
+_ELEMENTS_AT_ONCE: Final = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -176,12 +179,16 @@ def bootstrap(
         ModelError: There are no sales, or the two have different lengths.
     """
     estimate, price = _checked(estimate, price)
+    # Draws in order of price make the sorting inside MKI almost free.
+    by_price = np.argsort(price, kind="stable")
+    estimate, price = estimate[by_price], price[by_price]
     n = len(price)
     generator = np.random.default_rng(seed)
     chunk = max(1, _ELEMENTS_AT_ONCE // n)
     draws: dict[str, list[Array]] = {name: [] for name in statistics}
     for start in range(0, repeats, chunk):
-        index = generator.integers(0, n, size=(min(chunk, repeats - start), n))
+        index = generator.integers(0, n, size=(min(chunk, repeats - start), n), dtype=np.int32)
+        index.sort(axis=-1)
         drawn_estimate, drawn_price = estimate[index], price[index]
         for name, statistic in statistics.items():
             draws[name].append(statistic(drawn_estimate, drawn_price))
@@ -193,7 +200,7 @@ def bootstrap(
 
 def ratio_study(
     estimate: Array, price: Array, *, repeats: int = 2000, seed: int = 1
-) -> dict[str, float | dict[str, float]]:
+) -> dict[str, float | dict[str, float] | None]:
     """All figures of :data:`STATISTICS` with 95 % bootstrap intervals, for JSON.
 
     Args:
@@ -204,15 +211,35 @@ def ratio_study(
 
     Returns:
         ``{"n": n, "pe5": {"estimate", "low", "high"}, …}``; shares and
-        MdAPE are fractions, COD is in percent.
+        MdAPE are fractions, COD is in percent; None for a figure that these
+        sales do not define (MKI where all prices are equal).
 
     Raises:
         ModelError: As for :func:`bootstrap`.
     """
     figures = bootstrap(STATISTICS, estimate, price, repeats=repeats, seed=seed)
-    study: dict[str, float | dict[str, float]] = {"n": len(price)}
-    study.update({name: figure.to_dict() for name, figure in figures.items()})
+    study: dict[str, float | dict[str, float] | None] = {"n": len(price)}
+    for name, figure in figures.items():
+        study[name] = figure.to_dict() if np.isfinite(figure.estimate) else None
     return study
+
+
+def within_iaao_range(name: str, value: float, sales: int) -> bool | None:
+    """Whether a figure lies in its range of :data:`IAAO_RANGES`, bounds inclusive.
+
+    Args:
+        name: Name of the figure, such as ``"cod"``.
+        value: The figure.
+        sales: Number of sales it was measured on.
+
+    Returns:
+        True or False; None for fewer than 30 sales, which are not judged,
+        and for a figure that has no range.
+    """
+    if name not in IAAO_RANGES or sales < FEWEST_SALES_JUDGED:
+        return None
+    low, high = IAAO_RANGES[name]
+    return low <= value <= high
 
 
 def paired_bootstrap_difference(
@@ -260,5 +287,8 @@ def _checked(first: NDArray[Any], second: NDArray[Any]) -> tuple[Array, Array]:
 
 
 def _interval(estimate: float, draws: Array, level: float) -> Interval:
-    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    defined = draws[np.isfinite(draws)]
+    if not len(defined):
+        return Interval(estimate, float("nan"), float("nan"))
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return Interval(estimate, float(low), float(high))

@@ -16,10 +16,12 @@ import lightgbm
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from housevis.core.config import PricingSection
 from housevis.core.errors import ModelError
 from housevis.pricing.boosters import (
+    damaged,
     fit_booster,
     raw_contributions,
     raw_prediction,
@@ -237,17 +239,20 @@ class HousePriceModel:
             ModelError: A file is missing, damaged or no house-price model.
         """
         facts, boosters = read_artefact(Path(folder), "model", _KIND)
-        model = cls(
-            PricingSection.model_validate(facts["section"]),
-            facts["attributes"],
-            facts["visual_names"],
-            seed=facts["seed"],
-            num_threads=num_threads,
-        )
-        model.sales, model.sales_with_picture = facts["sales"], facts["sales_with_picture"]
-        model._typical_log_price = facts["typical_log_price"]
-        model.with_picture = boosters["with_picture"]
-        model.without_picture = boosters["without_picture"]
+        try:
+            model = cls(
+                PricingSection.model_validate(facts["section"]),
+                facts["attributes"],
+                facts["visual_names"],
+                seed=facts["seed"],
+                num_threads=num_threads,
+            )
+            model.sales, model.sales_with_picture = facts["sales"], facts["sales_with_picture"]
+            model._typical_log_price = facts["typical_log_price"]
+            model.with_picture = boosters["with_picture"]
+            model.without_picture = boosters["without_picture"]
+        except (KeyError, TypeError, ValidationError):
+            raise damaged(Path(folder) / "model.json", _KIND) from None
         return model
 
     def _booster(self, table: NDArray[np.float64], log_price: NDArray[np.float64]) -> lightgbm.Booster:
