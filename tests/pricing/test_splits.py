@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from housevis.core.errors import ModelError
+from housevis.pricing.splits import grouped_folds, split_by_date
+
+
+@given(
+    st.lists(st.integers(0, 30), min_size=2, max_size=80).filter(lambda days: len(set(days)) > 1),
+    st.floats(0.2, 0.9),
+)
+def test_no_day_is_on_both_sides_and_no_cut_comes_nearer(days, share) -> None:
+    dates = pd.Series(pd.Timestamp("2020-01-01") + pd.to_timedelta(days, unit="D"))
+    earlier, cutoff = split_by_date(dates, share)
+    assert dates[earlier].max() < cutoff == dates[~earlier].min()
+    others = [np.mean(np.array(days) < day) for day in set(days) if day > min(days)]
+    assert abs(earlier.mean() - share) == pytest.approx(min(abs(other - share) for other in others))
+
+
+def test_time_of_day_does_not_part_a_day() -> None:
+    dates = pd.to_datetime(["2020-01-01 09:00", "2020-01-02 09:00", "2020-01-02 17:00", "2020-01-03 08:00"])
+    earlier, cutoff = split_by_date(dates, 0.5)
+    assert cutoff in (pd.Timestamp("2020-01-02"), pd.Timestamp("2020-01-03"))
+    assert earlier[1] == earlier[2]
+
+
+@pytest.mark.parametrize(
+    ("dates", "words"),
+    [(["2020-01-01", None], "1 of 2 sales have no date"), (["2020-01-01"] * 3, "3 sales of 1 day")],
+)
+def test_sales_that_cannot_be_split(dates, words) -> None:
+    with pytest.raises(ModelError, match=words):
+        split_by_date(pd.Series(pd.to_datetime(dates)), 0.6)
+
+
+groups_of_sales = st.lists(st.sampled_from("abcdefghijkl"), min_size=12, max_size=120).filter(
+    lambda groups: len(set(groups)) >= 5
+)
+
+
+@given(groups_of_sales, st.integers(2, 5), st.integers(0, 9))
+def test_folds_partition_and_keep_groups_together(groups, folds, seed) -> None:
+    fold = grouped_folds(groups, folds, seed)
+    assert fold.shape == (len(groups),)
+    assert set(fold) == set(range(folds))
+    for group in set(groups):
+        assert len({number for number, name in zip(fold, groups, strict=True) if name == group}) == 1
+    sizes = np.bincount(fold)
+    largest = max(groups.count(group) for group in set(groups))
+    assert sizes.max() - sizes.min() <= largest
+
+
+@given(groups_of_sales, st.randoms(use_true_random=False))
+def test_the_fold_of_a_group_does_not_depend_on_the_order_of_rows(groups, random) -> None:
+    mixed = random.sample(groups, len(groups))
+    first = dict(zip(groups, grouped_folds(groups, 3, 1), strict=True))
+    second = dict(zip(mixed, grouped_folds(mixed, 3, 1), strict=True))
+    assert first == second
+
+
+def test_seeds_deal_differently_and_missing_groups_are_alone() -> None:
+    keys = [None] * 50 + ["a"] * 50
+    fold = grouped_folds(keys, 5, 1)
+    assert len(set(fold[50:])) == 1
+    assert len(set(fold[:50])) == 4
+    assert (grouped_folds(range(50), 5, 1) != grouped_folds(range(50), 5, 2)).any()
+
+
+def test_fewer_groups_than_folds_is_an_error() -> None:
+    with pytest.raises(ModelError, match="2 groups of sales are too few for 5 folds"):
+        grouped_folds(["a", "b", "b"], 5, 1)
