@@ -1,0 +1,74 @@
+"""``python -m data_pipeline CONFIG``: ingest the listings and fetch the tiles, without torch."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_pipeline.steps import IngestReport, TilesReport, ingest, tiles
+from db.session import open_database
+from housevis.core.config import load_config
+from housevis.core.errors import HousevisError
+from housevis.core.workspace import Workspace
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run both steps; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m data_pipeline", description="Ingest listings and fetch aerial tiles (for analysts)."
+    )
+    parser.add_argument("config", type=Path, help="configuration file (TOML)")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the workspaces")
+    parser.add_argument(
+        "--i-have-rights", metavar="REFERENCE", help="your own licence for imagery that is not open"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        config = load_config(options.config)
+        if options.i_have_rights:
+            imagery = config.imagery.model_copy(update={"rights_reference": options.i_have_rights})
+            config = config.model_copy(update={"imagery": imagery})
+        workspace = Workspace(options.runs / config.name)
+        engine = open_database(config.database or workspace.database)
+        print(describe_ingest(ingest(config, workspace, engine)), flush=True)
+        print(describe_tiles(tiles(config, workspace, engine)), flush=True)
+    except HousevisError as problem:
+        print(problem, file=sys.stderr)
+        return problem.exit_code
+    except KeyboardInterrupt:
+        print("Interrupted; what was fetched stays. Run the command again to go on.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def describe_ingest(report: IngestReport) -> str:
+    """The counts of `ingest`, as lines for a reader."""
+    rejected = sum(report.rejected.values())
+    lines = [
+        f"ingest: {report.rows} rows = {report.sales} sales + {rejected} rejected, {report.houses} houses"
+        + (" (unchanged)" if report.skipped else "")
+    ]
+    lines += [f"  rejected {reason}: {count}" for reason, count in sorted(report.rejected.items())]
+    lines += [f"  unreadable {name}: {count}" for name, count in sorted(report.unreadable.items())]
+    return "\n".join(lines)
+
+
+def describe_tiles(report: TilesReport) -> str:
+    """The counts of `tiles`, as lines for a reader."""
+    lines = [
+        f"tiles: {report.needed} needed = {report.ok} ok + {report.blank} blank + {report.missing} missing"
+        f" + {report.failed} failed; {report.fetched} fetched"
+        + (" (nothing left to do)" if report.skipped else f" in {report.seconds:.1f} s")
+    ]
+    lines += [f"  failed {cause}: {count}" for cause, count in sorted(report.errors.items())]
+    if report.attribution:
+        lines.append(f"  imagery: {report.attribution}")
+    if report.rights_reference:
+        lines.append(f"  rights: {report.rights_reference}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
