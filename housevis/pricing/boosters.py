@@ -23,6 +23,12 @@ Array = NDArray[np.float64]
 OBJECTIVES: Final = {"squared": "regression", "absolute": "regression_l1"}
 """Our name of an objective -> LightGBM's."""
 
+_ROWS_PER_THREAD: Final = 50_000
+"""Threads wait for each other at every split: with fewer rows each, waiting costs more than it saves.
+
+On a busy machine with two cores, 400 rounds on 10,000 sales took 0.7 s on one thread and 6 s on two.
+"""
+
 
 def fit_booster(
     section: PricingSection,
@@ -38,7 +44,7 @@ def fit_booster(
         table: Features ``(n, F)``, NaN where missing.
         target: Targets ``(n,)``.
         seed: Seed of the boosting.
-        num_threads: Threads to use.
+        num_threads: Threads to use at most; a small table is fitted on one.
 
     Returns:
         The fitted booster.
@@ -50,7 +56,7 @@ def fit_booster(
         "seed": seed,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": num_threads,
+        "num_threads": min(num_threads, 1 + len(table) // _ROWS_PER_THREAD),
         "verbosity": -1,
     }
     data = lightgbm.Dataset(table, target, params=parameters)

@@ -58,8 +58,7 @@ class HousePriceModel:
         visual_names: Names of the visual features; empty for a model of the
             attributes alone.
         seed: Seed of the boosting.
-        num_threads: Threads of the boosting; the result does not depend on
-            them.
+        num_threads: Most threads to use; the result does not depend on them.
 
     Raises:
         ModelError: There is neither an attribute nor a visual feature.
