@@ -19,7 +19,7 @@ from housevis.views.heat import DRAWN_STATUSES, heat_scale, heat_uri, legend_uri
 from housevis.views.pictures import Picture
 from housevis.views.words import ATTRIBUTE_LABELS, label
 
-CHUNK_SIZE = 64
+CHUNK_SIZE = 32
 """Sales per chunk of details."""
 
 PRICE_CLASSES = 7

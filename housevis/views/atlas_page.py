@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from html import escape
-from typing import ClassVar
 
 import folium
 from branca.element import Element, Figure
@@ -13,7 +12,7 @@ from folium.template import Template
 from jinja2 import Environment, PackageLoader
 
 from housevis.views.data import AtlasData
-from housevis.views.words import percent, points
+from housevis.views.words import ICON, percent, points
 
 VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1" />'
 
@@ -21,8 +20,8 @@ VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1" 
 class LocalMap(folium.Map):
     """A folium map whose scripts and styles lie beside the page."""
 
-    default_js: ClassVar[list[tuple[str, str]]] = [("leaflet", "vendor/leaflet.js")]
-    default_css: ClassVar[list[tuple[str, str]]] = [("leaflet_css", "vendor/leaflet.css")]
+    default_js = [("leaflet", "vendor/leaflet.js")]  # noqa: RUF012
+    default_css = [("leaflet_css", "vendor/leaflet.css")]  # noqa: RUF012
 
 
 class HouseCluster(MarkerCluster):
@@ -36,7 +35,7 @@ class HouseCluster(MarkerCluster):
         {% endmacro %}
         """
     )
-    default_js: ClassVar[list[tuple[str, str]]] = [
+    default_js = [  # noqa: RUF012
         ("markercluster", "vendor/leaflet.markercluster.js"),
         ("words", "atlas/words.js"),
         ("map", "atlas/map.js"),
@@ -44,7 +43,7 @@ class HouseCluster(MarkerCluster):
         ("controls", "atlas/controls.js"),
         ("houses", "data/houses.js"),
     ]
-    default_css: ClassVar[list[tuple[str, str]]] = [
+    default_css = [  # noqa: RUF012
         ("markercluster_css", "vendor/MarkerCluster.css"),
         ("atlas_css", "atlas/atlas.css"),
     ]
@@ -82,7 +81,7 @@ def render_page(data: AtlasData, sales: int) -> str:
     house_map.add_to(figure)
     cluster = HouseCluster(
         control=False,
-        max_cluster_radius=64,
+        max_cluster_radius=72,
         disable_clustering_at_zoom=18,
         show_coverage_on_hover=False,
         spiderfy_on_max_zoom=True,
@@ -90,6 +89,7 @@ def render_page(data: AtlasData, sales: int) -> str:
     cluster._id = "houses"
     cluster.add_to(house_map)
     figure.header.add_child(Markup('<meta name="color-scheme" content="light dark" />'), name="scheme")
+    figure.header.add_child(Markup(f'<link rel="icon" href="{ICON}" />'), name="icon")
     page = figure.render()
     page = re.sub(r'<meta name="viewport".*?/>', VIEWPORT, page, count=1, flags=re.DOTALL)
     return page.replace("<html>", '<html lang="en">', 1)

@@ -12,6 +12,7 @@ from typing import Any
 ATTRIBUTE_LABELS = {
     "latitude": "Location",
     "longitude": "Location",
+    "location": "Location",
     "bedrooms": "Bedrooms",
     "bathrooms": "Bathrooms",
     "area_m2": "Living area",
@@ -44,6 +45,25 @@ TILE_LABELS = {
 }
 """Tile status -> words."""
 
+STAGE_LABELS = {
+    "ingest": "Read the listings",
+    "tiles": "Fetch the imagery",
+    "embed": "Turn pictures into features",
+    "train": "Train the ranker and the price models",
+    "explain": "Build the grad-weights and the attention maps",
+    "evaluate": "Measure on later sales",
+    "atlas": "Build the map",
+    "report": "Build the report",
+}
+"""Step of the pipeline -> what it does."""
+
+ICON = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E"
+    "%3Crect width='32' height='32' rx='7' fill='%230b5cad'/%3E"
+    "%3Cpath d='M6 17 16 8l10 9v9h-7v-6h-6v6H6z' fill='white'/%3E%3C/svg%3E"
+)
+"""The pages' icon, so that a browser asks for none."""
+
 CURRENCY_SYMBOLS = {"USD": "$", "CAD": "CA$", "AUD": "A$", "NZD": "NZ$", "EUR": "€", "GBP": "£", "JPY": "¥"}
 
 
@@ -64,7 +84,7 @@ def money(amount: float, currency: str, *, digits: int | None = None) -> str:
         currency: ISO 4217 code.
         digits: Significant digits to round to; None rounds to whole units.
     """
-    rounded = round(amount)
+    rounded = float(round(amount))
     if digits is not None and amount != 0:
         rounded = round(amount, digits - 1 - math.floor(math.log10(abs(amount))))
     sign = "−" if rounded < 0 else ""

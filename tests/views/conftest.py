@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +157,73 @@ def make_atlas_data(
 @pytest.fixture
 def atlas_data() -> AtlasData:
     return make_atlas_data()
+
+
+def make_report_data(sales: int = 600, **changes: Any) -> ReportData:
+    """A report on made-up later sales."""
+    random = np.random.default_rng(3)
+    price = np.round(np.exp(random.normal(13.1, 0.42, sales)) / 500) * 500
+    houses = [f"H{number:05d}" for number in range(sales)]
+    estimates = pd.DataFrame(
+        {
+            "house_id": houses,
+            "sale_id": [f"{house}@2024-09-01" for house in houses],
+            "price": price,
+            "estimate": price * np.exp(random.normal(-0.01, 0.13, sales)),
+            "model_id": "evaluation",
+            "sample": "later sale",
+        }
+    )
+    settings: dict[str, Any] = {
+        "title": "Houses of Alderbrook",
+        "run_id": "20250301-120000-ab12cd",
+        "config_fingerprint": "9f2c1d7e55aa",
+        "created": "1 March 2025, 12:00",
+        "currency": "CAD",
+        "headline": Headline(sales, 0.552, 0.507, 0.045, 0.012, 0.078),
+        "estimates": estimates,
+        "training_sales": {"evaluation": {"H90000@2023-01-01"}},
+        "training_houses": {"evaluation": {"H90000"}},
+        "ablation": (
+            AblationRow("none", None, 0.241, None, None, None, 0.232),
+            AblationRow("G", 0.391, 0.436, 0.021, 0.069, 0.141, 0.128),
+            AblationRow("G, Bed, Bath, T, A", 0.507, 0.552, 0.012, 0.078, 0.099, 0.09),
+        ),
+        "ratios": RatioStatistics(sales, 0.991, 10.4, 1.012, -0.061, 0.09, 0.29, 0.86),
+        "rank_accuracy": 0.731,
+        "drivers": (
+            GlobalDriver("bedrooms", 7_400.0, 0.012),
+            GlobalDriver("area_m2", 92_300.0, 0.181),
+            GlobalDriver("picture", 31_200.0, 0.064),
+            GlobalDriver("location", 44_100.0, 0.09),
+        ),
+        "listing_rows": 1_537,
+        "rejects": {"missing_price": 21, "duplicate_sale": 9, "impossible_area": 7},
+        "tiles": {"ok": 2_210, "blank": 0, "missing": 14, "failed": 2},
+        "stages": {
+            "ingest": 0.8,
+            "tiles": 12.4,
+            "embed": 31.0,
+            "train": 9.3,
+            "explain": 6.1,
+            "evaluate": 14.2,
+        },
+        "backbone": "efficientnet-lite0",
+        "backbone_choice": "EfficientNet-Lite0, because no ResNet-50 weights were found within 5 seconds.",
+        "deviations": ("The feature map has 1,280 channels in place of 2,048.",),
+        "provider": "sample-market",
+        "attribution": "Drawn for a test",
+        "notice": "Alderbrook is a fictional town whose pictures were given a known effect on the price.",
+        "attention": (
+            AttentionScore("grad-weight transfer", 0.41),
+            AttentionScore("true mask on the grid", 0.62, "reference"),
+            AttentionScore("uniform", 0.14, "reference"),
+        ),
+        "atlas_link": "atlas/index.html",
+    }
+    return ReportData(**(settings | changes))
+
+
+@pytest.fixture
+def report_data() -> ReportData:
+    return make_report_data()

@@ -18,7 +18,8 @@ housevis.element = function (tag, attributes, ...children) {
 
 housevis.money = function (amount) {
   return new Intl.NumberFormat("en-US", {
-    style: "currency", currency: housevis.houses.currency, maximumFractionDigits: 0,
+    style: "currency", currency: housevis.houses.currency, currencyDisplay: "narrowSymbol",
+    maximumFractionDigits: 0,
   }).format(amount).replace("-", "−");
 };
 
@@ -35,7 +36,8 @@ housevis.signedMoney = function (amount) {
 
 housevis.shortMoney = function (amount) {
   return new Intl.NumberFormat("en-US", {
-    style: "currency", currency: housevis.houses.currency, notation: "compact", maximumSignificantDigits: 3,
+    style: "currency", currency: housevis.houses.currency, currencyDisplay: "narrowSymbol",
+    notation: "compact", maximumSignificantDigits: 3,
   }).format(amount);
 };
 

@@ -1,0 +1,134 @@
+"""The report of a run: one file that explains itself and prints."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+
+from housevis.pricing.metrics import IAAO_RANGES, within_iaao_range
+from housevis.views.charts import agreement_chart, error_chart, hexagon_shape
+from housevis.views.data import RatioStatistics, ReportData, check_out_of_sample
+from housevis.views.words import (
+    ATTRIBUTE_LABELS,
+    ICON,
+    REJECT_LABELS,
+    STAGE_LABELS,
+    TILE_LABELS,
+    label,
+    money,
+    percent,
+    points,
+    write_atomically,
+)
+
+RATIO_ROWS = (
+    ("median_ratio", "Median ratio", "The middle estimate divided by its price; 1 is neither high nor low"),
+    ("cod", "COD", "Coefficient of dispersion: mean distance of ratios from their median, in percent"),
+    ("prd", "PRD", "Price-related differential: above 1, dear houses are estimated too low"),
+    ("prb", "PRB", "Price-related bias: change of the ratio when the value doubles"),
+)
+"""Rows of the ratio study: field, name, meaning."""
+
+FORMATS = {"median_ratio": "{:.3f}", "cod": "{:.1f}", "prd": "{:.3f}", "prb": "{:+.3f}"}
+"""Decimals of a figure of the ratio study."""
+
+
+def build_report(data: ReportData, path: Path) -> int:
+    """Write the report as one HTML file that needs nothing beside it.
+
+    Args:
+        data: What to report.
+        path: The file; its folder is made if it is not there.
+
+    Returns:
+        The size of the file in bytes.
+
+    Raises:
+        LeakError: An estimate in the charts is not out of sample.
+    """
+    check_out_of_sample(data.estimates, data.training_sales, data.training_houses)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write_atomically(path, render_report(data))
+
+
+def render_report(data: ReportData) -> str:
+    """The report as text; see :func:`build_report`."""
+    environment = Environment(
+        loader=PackageLoader("housevis.views"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(percent=percent, points=points, money=money)
+    price = data.estimates["price"].to_numpy(dtype=float)
+    estimate = data.estimates["estimate"].to_numpy(dtype=float)
+    style = (files("housevis.views") / "static" / "report.css").read_text(encoding="utf-8")
+    rejected = sum(data.rejects.values())
+    return environment.get_template("report.html.jinja").render(
+        data=data,
+        icon=ICON,
+        style=Markup(style),  # noqa: S704
+        finding=finding(data),
+        agreement=agreement_chart(price, estimate, data.currency),
+        errors=error_chart(price, estimate),
+        hexagon=hexagon_shape(),
+        ratios=ratio_rows(data.ratios),
+        drivers=_driver_rows(data),
+        attention=sorted(data.attention, key=lambda score: -score.heat_ratio),
+        rejected=rejected,
+        rejects=_counted(data.rejects, REJECT_LABELS),
+        tiles=_counted(data.tiles, TILE_LABELS),
+        stages=[(label(name, STAGE_LABELS), seconds) for name, seconds in data.stages.items()],
+        seconds=sum(data.stages.values()),
+    )
+
+
+def finding(data: ReportData) -> str:
+    """One sentence: what the pictures changed, and whether chance explains it."""
+    headline = data.headline
+    if headline.gain_low > 0:
+        return "The pictures help: the whole interval lies above zero."
+    if headline.gain_high < 0:
+        return "The pictures hurt in this run: the whole interval lies below zero."
+    return "The interval includes zero: chance alone could explain the difference."
+
+
+def ratio_rows(ratios: RatioStatistics) -> list[dict[str, Any]]:
+    """Rows of the ratio study with the IAAO range and whether the figure lies in it."""
+    verdicts = {True: "inside", False: "outside", None: "not judged"}
+    rows = []
+    for field, name, meaning in RATIO_ROWS:
+        value = getattr(ratios, field)
+        low, high = IAAO_RANGES[field]
+        verdict = verdicts[within_iaao_range(field, value, ratios.sales)]
+        rows.append(
+            {
+                "name": name,
+                "meaning": meaning,
+                "value": FORMATS[field].format(value).replace("-", "−"),
+                "range": f"{low:g} to {high:g}".replace("-", "−"),
+                "verdict": verdict,
+            }
+        )
+    return rows
+
+
+def _driver_rows(data: ReportData) -> list[dict[str, Any]]:
+    ordered = sorted(data.drivers, key=lambda driver: -driver.mean_absolute)
+    largest = ordered[0].mean_absolute if ordered and ordered[0].mean_absolute > 0 else 1.0
+    return [
+        {
+            "name": label(driver.name, ATTRIBUTE_LABELS),
+            "amount": driver.mean_absolute,
+            "share": driver.mean_absolute_share,
+            "width": 100 * driver.mean_absolute / largest,
+            "picture": driver.name == "picture",
+        }
+        for driver in ordered
+    ]
+
+
+def _counted(counts: Any, labels: dict[str, str]) -> list[tuple[str, int]]:
+    present = [(label(name, labels), count) for name, count in counts.items() if count]
+    return sorted(present, key=lambda row: -row[1])
