@@ -6,7 +6,7 @@ The names here need no torch; the general path by back-propagation is in
 
 from __future__ import annotations
 
-from housevis.explain.database import SCALARS, GradWeightDatabase, GradWeightsAbout, Scalar
+from housevis.explain.database import SCALARS, ChannelOrder, GradWeightDatabase, GradWeightsAbout, Scalar
 from housevis.explain.gradweights import rank_grad_weights
 from housevis.explain.heatmap import Heatmap, Status, heat_to_png, shared_scale
 from housevis.explain.metrics import HeatRatio, HeatShare, heat_ratio
@@ -14,6 +14,7 @@ from housevis.explain.transfer import Transfer, Transferred
 
 __all__ = [
     "SCALARS",
+    "ChannelOrder",
     "GradWeightDatabase",
     "GradWeightsAbout",
     "HeatRatio",

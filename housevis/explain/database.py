@@ -40,6 +40,16 @@ Scalar = Literal["loss-against", "loss-for", "ordering", "dearer", "cheaper"]
 
 SCALARS: tuple[Scalar, ...] = get_args(Scalar)
 
+ChannelOrder = Literal["weight", "effect"]
+"""How channels are compared when the highest `M` are kept.
+
+``weight``: by their grad-weight, as C has it. ``effect``: by grad-weight times
+the standard deviation of the pooled channel over the houses. The two differ
+where the ranker was trained on standardised features: folding the
+standardisation back divides by the deviation, so the highest weights belong
+to channels that hardly ever fire.
+"""
+
 _FORMAT = "housevis-grad-weights-1"
 _DTYPES: dict[str, type[np.generic]] = {
     "embeddings": np.float32,
@@ -57,6 +67,7 @@ class GradWeightsAbout:
     Attributes:
         scalar: What was explained.
         pairs: Pairs drawn per house.
+        channel_order: How channels were compared.
         channels_in_all: Channels of the feature map, `K`.
         cells: Cells of the feature map, ``Z = h w``.
         seed: Seed of the pairs.
@@ -66,6 +77,7 @@ class GradWeightsAbout:
 
     scalar: Scalar
     pairs: int
+    channel_order: ChannelOrder
     channels_in_all: int
     cells: int
     seed: int
@@ -84,7 +96,7 @@ class GradWeightDatabase:
     Attributes:
         house_ids: The houses, ``N``; a house that was sold twice may stand twice.
         embeddings: float32 ``(N, D)``.
-        channels: uint16 ``(N, M)``, highest weight first.
+        channels: uint16 ``(N, M)``, the highest in `about.channel_order` first.
         weights: float16 ``(N, M)``, relative to `scales`, within [-1, 1].
         scales: float32 ``(N,)``, the largest absolute weight of each house.
         pairs: int32 ``(N,)``, valid pairs averaged; 0 = the house has no weights.

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from housevis.core.errors import ModelError
-from housevis.explain.database import SCALARS, GradWeightDatabase, GradWeightsAbout, Scalar
+from housevis.explain.database import SCALARS, ChannelOrder, GradWeightDatabase, GradWeightsAbout, Scalar
 
 _CHUNK = 2048
 
@@ -40,6 +40,7 @@ def rank_grad_weights(
     scalar: Scalar = "loss-against",
     pairs: int = 50,
     top_channels: int = 50,
+    channel_order: ChannelOrder = "weight",
     seed: int = 1,
 ) -> GradWeightDatabase:
     """Grad-weights of all houses for the rank siamese with a linear head (C sections 3.2 and 3.3).
@@ -64,6 +65,7 @@ def rank_grad_weights(
         scalar: What is explained, see :data:`~housevis.explain.database.Scalar`.
         pairs: Pairs per house (50 in C).
         top_channels: Channels kept, `M` (50 in C); all of them where there are fewer.
+        channel_order: How channels are compared, ``"weight"`` in C.
         seed: Seed of the pairs.
 
     Returns:
@@ -85,13 +87,14 @@ def rank_grad_weights(
         embeddings @ direction, float(c[1] - c[0]), y, scalar, pairs, np.random.default_rng(seed)
     )
     kept = min(top_channels, W.shape[1])
+    deviations = _channel_deviations(features) if channel_order == "effect" else None
     channels = np.empty((len(y), kept), dtype=np.uint16)
     weights = np.empty((len(y), kept), dtype=np.float16)
     scales = np.empty(len(y), dtype=np.float32)
     for start in range(0, len(y), _CHUNK):
         rows = slice(start, start + _CHUNK)
         alpha = closed_form_weights(factors[rows, None] * direction, W, cells)
-        channels[rows], weights[rows], scales[rows] = keep_top_channels(alpha, kept)
+        channels[rows], weights[rows], scales[rows] = keep_top_channels(alpha, kept, deviations)
     return GradWeightDatabase(
         house_ids=tuple(house_ids),
         embeddings=embeddings.astype(np.float32),
@@ -102,6 +105,7 @@ def rank_grad_weights(
         about=GradWeightsAbout(
             scalar=scalar,
             pairs=pairs,
+            channel_order=channel_order,
             channels_in_all=W.shape[1],
             cells=cells,
             seed=seed,
@@ -128,31 +132,29 @@ def closed_form_weights(
 
 
 def keep_top_channels(
-    alpha: NDArray[np.floating], top_channels: int
+    alpha: NDArray[np.floating], top_channels: int, deviations: NDArray[np.floating] | None = None
 ) -> tuple[NDArray[np.uint16], NDArray[np.float16], NDArray[np.float32]]:
     """Keep the channels with the highest weight (C section 3.3).
 
     Args:
         alpha: Grad-weights ``(n, K)``, `K` at most 65,536.
         top_channels: `M`, at most `K`.
+        deviations: ``(K,)``, what weights are multiplied by when channels
+            are compared; None compares the weights themselves.
 
     Returns:
-        Channels uint16 ``(n, M)`` with the highest weight first, their
-        weights float16 ``(n, M)`` relative to the scale, scales float32 ``(n,)``.
+        Channels uint16 ``(n, M)`` with the highest first, their weights
+        float16 ``(n, M)`` relative to the scale, scales float32 ``(n,)``.
     """
-    channels_in_all = alpha.shape[1]
-    if top_channels < channels_in_all:
-        split = channels_in_all - top_channels
-        top = np.argpartition(alpha, split, axis=1)[:, split:]
-    else:
-        top = np.broadcast_to(np.arange(channels_in_all), alpha.shape)
-    values = np.take_along_axis(alpha, top, axis=1)
-    order = np.lexsort((top, -values), axis=1)
-    channels = np.take_along_axis(top, order, axis=1).astype(np.uint16)
-    values = np.take_along_axis(values, order, axis=1)
+    compared = alpha if deviations is None else alpha * deviations.astype(alpha.dtype)
+    split = alpha.shape[1] - top_channels
+    top = np.argpartition(compared, split, axis=1)[:, split:] if split else np.argsort(compared, axis=1)
+    order = np.lexsort((top, -np.take_along_axis(compared, top, axis=1)), axis=1)
+    channels = np.take_along_axis(top, order, axis=1)
+    values = np.take_along_axis(alpha, channels, axis=1)
     scales = np.abs(values).max(axis=1).astype(np.float32)
     relative = values / np.where(scales > 0, scales, 1)[:, None]
-    return channels, relative.astype(np.float16), scales
+    return channels.astype(np.uint16), relative.astype(np.float16), scales
 
 
 def draw_partners(
@@ -245,6 +247,15 @@ def _embed(
             remedy="Remove the folder of stored features and run `housevis embed` again.",
         )
     return embeddings
+
+
+def _channel_deviations(features: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Standard deviation of every channel over the houses ``(K,)``, read in chunks."""
+    starts = range(0, len(features), _CHUNK)
+    chunks = (np.asarray(features[start : start + _CHUNK]) for start in starts)
+    mean = sum(chunk.sum(axis=0, dtype=np.float64) for chunk in chunks) / len(features)
+    chunks = (np.asarray(features[start : start + _CHUNK]) for start in starts)
+    return np.sqrt(sum(((chunk - mean) ** 2).sum(axis=0) for chunk in chunks) / len(features))
 
 
 def _check_inputs(

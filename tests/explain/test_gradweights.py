@@ -200,6 +200,21 @@ def test_a_house_with_everyone_elses_price_has_no_pairs(make_database) -> None:
         make_database(prices=np.full(20, 5.0))
 
 
+def test_effect_passes_over_channels_that_hardly_fire(make_database, siamese) -> None:
+    features = np.random.default_rng(5).random((20, 12))
+    highest = int(make_database(scalar="dearer", top_channels=1).channels[0, 0])
+    features[:, highest] = 0.5 + 1e-6 * features[:, highest]
+    by_weight = make_database(scalar="dearer", features=features, top_channels=3)
+    by_effect = make_database(scalar="dearer", features=features, top_channels=3, channel_order="effect")
+    assert highest in by_weight.channels[0]
+    assert highest not in by_effect.channels[0]
+    slopes = (siamese["head_weight"][1] - siamese["head_weight"][0]) @ siamese["embedding_weight"]
+    expected = np.argsort(-slopes * features.std(axis=0))[:3]
+    assert by_effect.channels[0].tolist() == expected.tolist()
+    assert by_effect.weights_of([0])[0] == pytest.approx(slopes[expected] / 4, rel=2e-3)
+    assert by_effect.about.channel_order == "effect"
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
