@@ -6,6 +6,7 @@ of housevis does, and turns the rows over at the file's edge.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -39,10 +40,14 @@ class TileArchive:
         ImageryError: There is no such file, or it is no MBTiles file.
     """
 
+    _local: threading.local
+    _lock: threading.Lock
+    _connections: list[sqlite3.Connection]
+    _metadata: dict[str, str]
+
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._writable = False
-        self._open_connections()
+        self._set_up(writable=False)
         if not self.path.is_file():
             raise ImageryError(
                 "there is no such tile archive",
@@ -65,8 +70,7 @@ class TileArchive:
         """
         archive = cls.__new__(cls)
         archive.path = Path(path)
-        archive._writable = True
-        archive._open_connections()
+        archive._set_up(writable=True)
         try:
             archive.path.parent.mkdir(parents=True, exist_ok=True)
             connection = archive._connection()
@@ -98,14 +102,14 @@ class TileArchive:
     def close(self) -> None:
         """Close all connections; a written archive becomes a single file again."""
         with self._lock:
-            connections, self._connections = self._connections, []
+            connections = list(self._connections)
+            self._connections.clear()
             self._local = threading.local()
         for number, connection in enumerate(connections):
             if self._writable and number == len(connections) - 1:
-                try:
+                # While another process reads, the file stays in WAL mode, which is as valid.
+                with contextlib.suppress(sqlite3.OperationalError):
                     connection.execute("PRAGMA journal_mode = DELETE")
-                except sqlite3.OperationalError:
-                    pass  # another process still reads: the file stays in WAL mode, which is as valid
             connection.close()
 
     @property
@@ -189,11 +193,12 @@ class TileArchive:
             )
         self._metadata = self._read_metadata()
 
-    def _open_connections(self) -> None:
+    def _set_up(self, *, writable: bool) -> None:
+        self._writable = writable
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._connections: list[sqlite3.Connection] = []
-        self._metadata: dict[str, str] = {}
+        self._connections = []
+        self._metadata = {}
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)

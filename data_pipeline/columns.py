@@ -29,7 +29,15 @@ _GUESSES: dict[str, tuple[str, ...]] = {
 }
 _AREA_GUESSES: dict[str, tuple[str, ...]] = {
     "m2": ("area_m2", "living_area_m2", "area", "living_area", "buildingarea", "building_area"),
-    "ft2": ("sqft_living", "area_ft2", "area_sqft", "living_area_sqft", "sqft", "living_area", "tot_lvg_area"),
+    "ft2": (
+        "sqft_living",
+        "area_ft2",
+        "area_sqft",
+        "living_area_sqft",
+        "sqft",
+        "living_area",
+        "tot_lvg_area",
+    ),
 }
 
 
@@ -52,7 +60,7 @@ def map_columns(
         ConfigError: ``listings.columns`` has a key that is none of ours.
     """
     known = (*REQUIRED, *OPTIONAL)
-    configured = {}
+    configured: dict[str, str] = {}
     for key, name in section.columns.items():
         ours = _FRAME_NAMES.get(key, key)
         if ours not in known:
@@ -62,10 +70,10 @@ def map_columns(
                 where="listings.columns",
                 remedy=f"Did you mean {nearest[0]!r}?" if nearest else f"Known: {', '.join(known)}.",
             )
-        if name not in header:
-            if ours not in required and ours not in OPTIONAL:
-                continue
-            raise _missing(name, header, where, f"listings.columns.{key}")
+        parts = id_parts(name) if ours == "id" and name not in header else [name]
+        for part in parts:
+            if part not in header:
+                raise _missing(part, header, where, f"listings.columns.{key}")
         configured[ours] = name
     lower = {name.lower(): name for name in reversed(header)}
     mapping = {}
@@ -77,6 +85,11 @@ def map_columns(
         elif ours in required:
             raise _missing(ours, header, where, f"listings.columns.{ours}")
     return mapping
+
+
+def id_parts(name: str) -> list[str]:
+    """The columns that make up an id: ``"LATITUDE, LONGITUDE"`` joins two."""
+    return [part.strip() for part in name.split(",")]
 
 
 def check_attributes(names: Sequence[str], header: Sequence[str], *, where: str) -> None:

@@ -199,9 +199,7 @@ class Downloader:
     def _unheard(self, tile: mercantile.Tile, attempt: int, error: str) -> Answer:
         with self._lock:
             self._unreached += 1
-            silent = (
-                self._last_answer is None or time.monotonic() - self._last_answer > self._rules.silence
-            )
+            silent = self._last_answer is None or time.monotonic() - self._last_answer > self._rules.silence
             hopeless = self._unreached >= self._patience and silent
         if hopeless:
             self._give_up(

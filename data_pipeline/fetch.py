@@ -27,7 +27,6 @@ from data_pipeline.limiter import TokenBucket
 from data_pipeline.pictures import picture_status
 from data_pipeline.providers import Provider, access_key, check_rights
 from db.store import read_tile_statuses, save_tiles
-from housevis.core.errors import ImageryError
 from housevis.core.progress import progress_bar
 
 SETTLED = frozenset({"ok", "blank", "missing"})
@@ -104,15 +103,11 @@ def fetch_tiles(
             asks to wait longer than a fetch should; what was fetched stays.
     """
     started = time.monotonic()
-    report = FetchReport(
-        needed=len(tiles), rights_reference=check_rights(provider, rights_reference)
-    )
+    report = FetchReport(needed=len(tiles), rights_reference=check_rights(provider, rights_reference))
     open_tiles = unsettled_tiles(tiles, provider, archive, engine, report)
     if open_tiles:
         bucket = TokenBucket(requests_per_second or provider.requests_per_second)
-        downloader = Downloader(
-            provider, access_key(provider), bucket, rules or RetryRules(), connections
-        )
+        downloader = Downloader(provider, access_key(provider), bucket, rules or RetryRules(), connections)
         try:
             with progress_bar("tiles", len(tiles), len(tiles) - len(open_tiles)) as bar:
                 for batch in _answers(open_tiles, downloader, connections):

@@ -228,7 +228,7 @@ def _filled(
         if there[i].any() and not there[i].all():
             source = _reflection(there[i], columns)
             result[top:bottom] = result[top:bottom][:, source]
-    has_row = there.any(axis=1)
+    has_row = np.asarray(there.any(axis=1))
     return result if has_row.all() else result[_reflection(has_row, rows)]
 
 

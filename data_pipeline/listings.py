@@ -19,13 +19,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from data_pipeline.columns import check_attributes, map_columns
+from data_pipeline.columns import check_attributes, id_parts, map_columns
 from data_pipeline.parsing import dates, numbers, without_missing
 from data_pipeline.tables import read_table
 from data_pipeline.tiles import LATITUDE_LIMIT
 from db.store import SALE_COLUMNS
 from housevis.core.config import ListingsSection
-from housevis.core.errors import ConfigError
+from housevis.core.errors import ConfigError, ListingsError
 
 SQUARE_METRES = {"m2": 1.0, "ft2": 0.3048**2}
 """Square metres in one unit of area."""
@@ -40,6 +40,7 @@ HOUSE_COLUMNS = ("house_id", "latitude", "longitude", "address", "listing_url")
 REJECT_COLUMNS = ("source", "row", "house_id", "reason", "detail")
 
 _ID_LENGTH = 200
+_SHORTENED = r"^\d(?:\.\d+)?[eE]\+\d{2}$"
 _DETAIL_LENGTH = 200
 
 
@@ -97,7 +98,9 @@ class _Judge:
         if isinstance(detail, str):
             self.detail[mask] = detail
         else:
-            self.detail[mask] = detail[mask].astype(object).fillna("").astype(str).str.slice(0, _DETAIL_LENGTH)
+            self.detail[mask] = (
+                detail[mask].astype(object).fillna("").astype(str).str.slice(0, _DETAIL_LENGTH)
+            )
 
 
 def read_listings(section: ListingsSection, *, today: date | None = None) -> Listings:
@@ -121,7 +124,8 @@ def read_listings(section: ListingsSection, *, today: date | None = None) -> Lis
     header = [str(name) for name in table.columns]
     mapping = map_columns(section, header, where=str(path))
     check_attributes(section.extra_attributes, header, where=str(path))
-    text = {ours: table[name] for ours, name in mapping.items()}
+    text = _columns_of(table, mapping)
+    _check_ids(text["id"], mapping["id"], str(path))
     judge = _Judge(table.index)
     frame = pd.DataFrame(index=table.index)
     unreadable: dict[str, int] = {}
@@ -163,10 +167,10 @@ def read_new_listings(
     path = Path(path)
     table, malformed = read_table(path, section.encoding)
     header = [str(name) for name in table.columns]
-    there = {ours: name for ours, name in section.columns.items() if name in header}
+    there = {ours: name for ours, name in section.columns.items() if {name, *id_parts(name)} & set(header)}
     lenient = section.model_copy(update={"columns": there})
     mapping = map_columns(lenient, header, where=str(path), required=("latitude", "longitude"))
-    text = {ours: table[name] for ours, name in mapping.items()}
+    text = _columns_of(table, mapping)
     judge = _Judge(table.index)
     frame = pd.DataFrame(index=table.index)
     rows = pd.Series([f"row {line}" for line in table.index], index=table.index, dtype="str")
@@ -188,6 +192,29 @@ def read_new_listings(
     _judge_duplicates(frame, judge)
     houses = frame.loc[judge.passed].drop(columns="listing_url").reset_index(drop=True)
     return houses, _rejects(frame, judge, malformed, path.name)
+
+
+def _columns_of(table: pd.DataFrame, mapping: dict[str, str]) -> dict[str, pd.Series]:
+    text = {ours: table[name] for ours, name in mapping.items() if name in table.columns}
+    if "id" in mapping and "id" not in text:
+        first, *rest = id_parts(mapping["id"])
+        joined = table[first]
+        for name in rest:
+            joined = joined + ", " + table[name]
+        text["id"] = joined
+    return text
+
+
+def _check_ids(ids: pd.Series, name: str, where: str) -> None:
+    """A spreadsheet that shortens long numbers makes different houses look the same."""
+    shortened = ids[ids.str.match(_SHORTENED, na=False)]
+    if shortened.duplicated().sum() > len(ids) / 100:
+        raise ListingsError(
+            f"a spreadsheet has shortened the ids ({shortened.iloc[0]}), so different houses look the same",
+            where=f"{where}, column {name!r}",
+            remedy="Export the ids as text, or build them from other columns, for example "
+            'listings.columns.id = "latitude, longitude" with the names in the file.',
+        )
 
 
 def _judge_id(frame: pd.DataFrame, text: pd.Series, judge: _Judge) -> None:

@@ -76,5 +76,5 @@ def dates(text: pd.Series, date_format: str | None) -> tuple[pd.Series, npt.NDAr
                 ).astype("datetime64[s]")
     read = read.dt.normalize()
     readable = read.notna() & (read >= pd.Timestamp(1700, 1, 1)) & (read <= pd.Timestamp(2261, 1, 1))
-    read = read.where(readable, pd.NaT).astype("datetime64[ns]")
+    read = read.where(readable).astype("datetime64[ns]")
     return read, (there & ~readable).to_numpy()

@@ -206,9 +206,9 @@ def check_rights(provider: Provider, rights_reference: str | None) -> str | None
     raise RightsError(
         what,
         where=f"imagery ({provider.address or provider.name})",
-        remedy="If you hold a licence, record it with --i-have-rights \"reference\" or "
+        remedy='If you hold a licence, record it with --i-have-rights "reference" or '
         "imagery.rights_reference; open imagery needs none, for example "
-        f"imagery.provider = \"{DEFAULT_PROVIDER}\".",
+        f'imagery.provider = "{DEFAULT_PROVIDER}".',
     )
 
 
@@ -283,7 +283,9 @@ def check_template(url: str) -> str:
             where=f"imagery.url ({redacted(url)})",
             remedy=f"Known placeholders: {', '.join('{' + name + '}' for name in sorted(_PLACEHOLDERS))}.",
         )
-    if not ({"x", "z"} <= found and found & {"y", "-y"} or "q" in found or {"latitude", "longitude"} <= found):
+    if not (
+        ({"x", "z"} <= found and found & {"y", "-y"}) or "q" in found or {"latitude", "longitude"} <= found
+    ):
         raise ConfigError(
             "the address must say which tile is meant",
             where=f"imagery.url ({redacted(url)})",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -21,7 +20,7 @@ from data_pipeline.providers import Provider, check_rights, find_provider
 from data_pipeline.tile_server import TileServer
 from db.store import finish_step, finished_step, forget_tiles, read_houses, replace_listings
 from housevis.core.config import Config, ImagerySection, ListingsSection, LocalServerSection
-from housevis.core.errors import ConfigError, ImageryError, ListingsError
+from housevis.core.errors import ConfigError, ListingsError
 from housevis.core.workspace import Workspace
 
 _LISTINGS_RULES = "listings 1"
@@ -139,7 +138,7 @@ def tiles(config: Config, workspace: Workspace, engine: Engine) -> TilesReport:
         report = FetchReport(needed=len(needed), rights_reference=reference)
         skipped = not unsettled_tiles(needed, provider, archive, engine, report)
         if not skipped:
-            with _tile_address(config, imagery, workspace, provider) as at_address:
+            with _tile_address(config, imagery, provider) as at_address:
                 report = fetch_tiles(
                     needed,
                     at_address,
@@ -204,7 +203,9 @@ def imagery_section(config: Config) -> ImagerySection:
 
 def _nothing_kept(listings: Listings, section: ListingsSection) -> ListingsError:
     if not listings.rows:
-        return ListingsError("the listings have no rows", where=str(section.path), remedy="Export them again.")
+        return ListingsError(
+            "the listings have no rows", where=str(section.path), remedy="Export them again."
+        )
     reason, count = max(listings.reasons.items(), key=lambda item: item[1])
     first = listings.rejects[listings.rejects["reason"] == reason].iloc[0]
     remedy = (
@@ -240,7 +241,7 @@ def _write_sample_market(config: Config, workspace: Workspace) -> None:
 def _write_text(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _listings_fingerprint(section: ListingsSection) -> str:
@@ -277,7 +278,7 @@ def _put_other_source_aside(workspace: Workspace, engine: Engine, identity: str)
     if other in (identity, None):
         return
     aside = workspace.archive.with_name(f"{workspace.archive.stem}-{str(other)[:12]}.mbtiles")
-    os.replace(workspace.archive, aside)
+    workspace.archive.replace(aside)
     forget_tiles(engine)
 
 
@@ -301,9 +302,7 @@ def _archive_metadata(
 
 
 @contextmanager
-def _tile_address(
-    config: Config, imagery: ImagerySection, workspace: Workspace, provider: Provider
-) -> Iterator[Provider]:
+def _tile_address(config: Config, imagery: ImagerySection, provider: Provider) -> Iterator[Provider]:
     """The provider with an address that answers: its own, or that of a server started here."""
     local = imagery.local_server
     if local is None:

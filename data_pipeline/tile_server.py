@@ -10,7 +10,6 @@ import hashlib
 import itertools
 import re
 import signal
-import socket
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -121,7 +120,7 @@ def _handler(source: TileSource, server: TileServer) -> type[BaseHTTPRequestHand
                 head += f"ETag: {tag}\r\nCache-Control: max-age=3600\r\n"
             self.wfile.write(head.encode("ascii") + b"\r\n" + (body if with_body else b""))
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        def log_message(self, format: str, *args: Any) -> None:
             """Keep no log: addresses may hold keys."""
 
     return Handler

@@ -75,14 +75,14 @@ def metres_per_pixel(latitude: float, zoom: int) -> float:
 def window_origin(latitude: float, longitude: float, zoom: int, size: int) -> tuple[int, int]:
     """The north-west world pixel of the `size` x `size` window centred on a place.
 
-    ``floor(pixel - size / 2 + 0.5)``: halves round up. Everything that has to
-    line up with a centred picture takes its window from here.
+    ``round(pixel - size / 2)``, halves to even, as in the masks of the sample
+    market.
 
     Returns:
         (left, top) in world pixels.
     """
     x, y = pixel_of(latitude, longitude, zoom)
-    return math.floor(x - size / 2 + 0.5), math.floor(y - size / 2 + 0.5)
+    return round(x - size / 2), round(y - size / 2)
 
 
 def tiles_for_window(
@@ -128,8 +128,8 @@ def unique_tiles(frame: pd.DataFrame, zoom: int, framing: Framing, size: int) ->
         x, y = _tile_indices(across, down, zoom)
         return _distinct(x, y, zoom)
     scale = float(TILE_PIXELS * count)
-    left = np.floor(across * scale - size / 2 + 0.5).astype(np.int64)
-    top = np.floor(down * scale - size / 2 + 0.5).astype(np.int64)
+    left = np.rint(across * scale - size / 2).astype(np.int64)
+    top = np.rint(down * scale - size / 2).astype(np.int64)
     first_x, first_y = left // TILE_PIXELS, top // TILE_PIXELS
     last_x, last_y = (left + size - 1) // TILE_PIXELS, (top + size - 1) // TILE_PIXELS
     reach = -(-size // TILE_PIXELS) + 1

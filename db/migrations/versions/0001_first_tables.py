@@ -28,9 +28,7 @@ def upgrade() -> None:
     op.create_table(
         "sales",
         sa.Column("id", sa.String(220), primary_key=True),
-        sa.Column(
-            "house_id", sa.String(200), sa.ForeignKey("houses.id", ondelete="CASCADE"), nullable=False
-        ),
+        sa.Column("house_id", sa.String(200), sa.ForeignKey("houses.id", ondelete="CASCADE"), nullable=False),
         sa.Column("sale_date", sa.Date(), nullable=False),
         sa.Column("price", sa.Double(), nullable=False),
         sa.Column("bedrooms", sa.Double()),
@@ -91,9 +89,7 @@ def upgrade() -> None:
     op.create_table(
         "estimates",
         sa.Column("run_id", sa.String(100), primary_key=True),
-        sa.Column(
-            "sale_id", sa.String(220), sa.ForeignKey("sales.id", ondelete="CASCADE"), primary_key=True
-        ),
+        sa.Column("sale_id", sa.String(220), sa.ForeignKey("sales.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("model_id", sa.String(100), nullable=False),
         sa.Column("estimate", sa.Double(), nullable=False),
         sa.Column("low", sa.Double()),
