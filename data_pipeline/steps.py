@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -38,6 +39,7 @@ class IngestReport:
         rejected: Rejected rows by reason code.
         unreadable: Optional values that were no numbers, by column.
         column_mapping: Our name -> the file's name of each column.
+        seconds: Wall-clock time, the making of the town's listings included.
         skipped: The same file with the same settings was stored before.
     """
 
@@ -47,6 +49,7 @@ class IngestReport:
     rejected: dict[str, int] = field(default_factory=dict)
     unreadable: dict[str, int] = field(default_factory=dict)
     column_mapping: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
     skipped: bool = False
 
 
@@ -89,6 +92,7 @@ def ingest(config: Config, workspace: Workspace, engine: Engine) -> IngestReport
             What was stored stays.
         DatabaseError: The database refuses.
     """
+    started = time.perf_counter()
     if config.sample_market is not None:
         _write_sample_market(config, workspace)
     section = listings_section(config, workspace)
@@ -107,6 +111,7 @@ def ingest(config: Config, workspace: Workspace, engine: Engine) -> IngestReport
         rejected=listings.reasons,
         unreadable=listings.unreadable,
         column_mapping=listings.column_mapping,
+        seconds=round(time.perf_counter() - started, 2),
     )
     finish_step(engine, "ingest", fingerprint, asdict(report))
     return report

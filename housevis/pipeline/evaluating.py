@@ -12,6 +12,7 @@ import pandas as pd
 from db.store import last_step, save_estimates
 from housevis.core.machine import machine_facts
 from housevis.core.progress import progress_bar
+from housevis.explain.metrics import TRUE_MASK
 from housevis.pipeline.explaining import build_grad_weights
 from housevis.pipeline.judging import DRIVER_PREFIX, calibrate_model, judge_sold_houses
 from housevis.pipeline.project import Project
@@ -21,7 +22,8 @@ from housevis.pipeline.training import fit_and_save
 from housevis.pipeline.truth import town_figures
 from housevis.pipeline.valuation import ValuationModel, is_complete
 from housevis.pricing import metrics
-from housevis.pricing.ablation import ATTRIBUTE_SETS, ablate
+from housevis.pricing.ablation import ablate
+from housevis.pricing.attributes import ATTRIBUTE_SETS
 from housevis.pricing.intervals import covered_share
 from housevis.runs import METRICS, Run, package_versions, write_json
 
@@ -49,7 +51,6 @@ def evaluate(project: Project) -> StepResult:
     if STEP in run.steps():
         done = run.steps()[STEP]
         figures = run.metrics()
-        _write_results(project, run, figures)
         return StepResult(STEP, _lines(figures), figures, done["seconds"], skipped=True)
     started = time.perf_counter()
     with progress_bar("evaluate", 4) as bar:
@@ -67,7 +68,6 @@ def evaluate(project: Project) -> StepResult:
     seconds = time.perf_counter() - started
     write_json(run.folder / METRICS, figures)
     run.finish(STEP, seconds, {"share_with": figures["headline"]["share_with"]})
-    _write_results(project, run, figures)
     return StepResult(STEP, _lines(figures), figures, seconds)
 
 
@@ -100,8 +100,8 @@ def _figures(project: Project, run: Run, sold: SoldHouses, table: pd.DataFrame) 
         sold.sales[~sold.is_earlier].reset_index(drop=True),
         model.training_visual(),
         model.visual_features(sold.pooled[~sold.is_earlier]),
+        {**ATTRIBUTE_SETS, **_everything(sold)},
         config.pricing,
-        {**ATTRIBUTE_SETS, "all of the run": tuple(config.pricing.attributes), **_everything(sold)},
         seed=config.seed,
     )
     drivers = table.loc[~sold.is_earlier, [name for name in table if name.startswith(DRIVER_PREFIX)]]
@@ -132,6 +132,7 @@ def _figures(project: Project, run: Run, sold: SoldHouses, table: pd.DataFrame) 
             }
             for name in drivers
         },
+        "deviations": _deviations(project),
         "pictures": {
             "later_sales_without_picture": int((~later["used_picture"]).sum()),
             "later_sales_sharing_a_picture_with_an_earlier_one": int(
@@ -150,8 +151,24 @@ def _everything(sold: SoldHouses) -> dict[str, tuple[str, ...]]:
     return {"all attributes": everything} if len(everything) > len(paper) else {}
 
 
-def _write_results(project: Project, run: Run, figures: dict[str, Any]) -> None:
-    """Write the figures for the docs, without anything that belongs to one house."""
+def _deviations(project: Project) -> list[str]:
+    """What the run does otherwise than paper C, a sentence each."""
+    deviations = []
+    if project.config.pricing.visual_features == "cross-fitted":
+        deviations.append(
+            "the boosting is fitted on visual features that are cross-fitted, "
+            "so that no ranker has seen the sale it describes"
+        )
+    if project.config.explain.scalar != "loss-against":
+        deviations.append(
+            f"the grad-weights explain the scalar '{project.config.explain.scalar}', "
+            "where paper C back-propagates the loss ('loss-against')"
+        )
+    return deviations
+
+
+def write_results(project: Project, run: Run) -> None:
+    """Write a run's figures for the docs, without anything that belongs to one house."""
     if project.config.results is None:
         return
     write_json(
@@ -162,7 +179,7 @@ def _write_results(project: Project, run: Run, figures: dict[str, Any]) -> None:
             "versions": package_versions(),
             "backbone": run.record["backbone"],
             "stages_seconds": stage_seconds(project, run),
-            **{name: value for name, value in figures.items() if name != "run_id"},
+            **{name: value for name, value in run.metrics().items() if name != "run_id"},
         },
     )
 
@@ -176,10 +193,27 @@ def stage_seconds(project: Project, run: Run) -> dict[str, float]:
 
 def _lines(figures: dict[str, Any]) -> list[str]:
     headline = figures["headline"]
-    lines = [
+    lines = [f"deviation from paper C: {sentence}" for sentence in figures["deviations"]]
+    lines.append(
         f"share of later sales within ±10 %: {percent(headline['share_without'])} without visual features, "
         f"{percent(headline['share_with'])} with them ({points(headline['gain'])}, "
         f"95 % interval {points(headline['gain_low'])} to {points(headline['gain_high'])}, "
         f"n = {headline['sales']:,})"
-    ]
+    )
+    if "town" in figures:
+        lines += _town_lines(figures)
     return lines
+
+
+def _town_lines(figures: dict[str, Any]) -> list[str]:
+    town, headline = figures["town"], figures["headline"]
+    ceiling_gain = town["gain_of_ceiling"]["estimate"]
+    pooled = next(score for score in town["attention"] if score["method"] == "transferred")
+    best = next(score for score in town["attention"] if score["method"] == TRUE_MASK)
+    return [
+        f"the town's truth: {percent(town['ceiling'])} with the true drivers as columns "
+        f"({points(ceiling_gain)}; the pictures bring {headline['gain'] / ceiling_gain:.0%} of that), "
+        f"{percent(town['location_only'])} with the location alone",
+        f"heat on the true drivers: {pooled['lift']:.2f} times a uniform map "
+        f"(true masks on the same grid: {best['lift']:.2f})",
+    ]

@@ -1,0 +1,250 @@
+"""The `atlas` and `report` steps, and the server that shows them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from data_pipeline.archive import TileArchive
+from data_pipeline.frames import HouseImage
+from db.store import last_step, read_images
+from housevis.core.errors import RunError
+from housevis.pipeline.attention import load_parts
+from housevis.pipeline.embedding import HousePlace, PictureLoader
+from housevis.pipeline.evaluating import stage_seconds
+from housevis.pipeline.explaining import shown_sales
+from housevis.pipeline.judging import DRIVER_PREFIX
+from housevis.pipeline.project import Project
+from housevis.pipeline.results import StepResult
+from housevis.pipeline.sold import SoldHouses, current_run, load_sold_houses
+from housevis.pipeline.training import model_folder
+from housevis.pipeline.valuation import ValuationModel
+from housevis.runs import Run, find_run
+from housevis.views.atlas import build_atlas
+from housevis.views.data import (
+    AblationRow,
+    AtlasData,
+    AttentionScore,
+    GlobalDriver,
+    Headline,
+    RatioStatistics,
+    ReportData,
+)
+from housevis.views.report import build_report
+from housevis.views.server import serve as serve_folder
+
+FICTIONAL = (
+    "This town is fictional: streets, houses, prices and pictures are generated, and the effect of "
+    "pools, water, trees and arterial roads on the price was planted."
+)
+
+
+def atlas(project: Project) -> StepResult:
+    """Build the map of sold houses; works from disk, without a connection.
+
+    Returns:
+        Figures ``page``, ``houses``, ``run_id``.
+
+    Raises:
+        RunError: `evaluate` is not finished.
+        LeakError: An estimate to be shown is not out of sample.
+    """
+    sold = load_sold_houses(project)
+    run = current_run(project, sold, after="evaluate")
+    page = run.atlas / "index.html"
+    if "atlas" in run.steps() and page.is_file():
+        done = run.steps()["atlas"]
+        return StepResult("atlas", _atlas_lines(page), done["figures"], done["seconds"], skipped=True)
+    started = time.perf_counter()
+    with TileArchive(project.workspace.archive) as archive:
+        loader = PictureLoader(archive, project.config.imagery, project.config.vision)
+        built = build_atlas(_atlas_data(project, run, sold, loader, archive.attribution), run.atlas)
+    seconds = time.perf_counter() - started
+    figures = {"page": str(built.page), "houses": built.houses, "run_id": run.run_id}
+    run.finish("atlas", seconds, figures)
+    return StepResult("atlas", _atlas_lines(page), figures, seconds)
+
+
+def report(project: Project) -> StepResult:
+    """Build the page of price drivers: one self-contained HTML file.
+
+    Returns:
+        Figures ``page``, ``run_id``.
+
+    Raises:
+        RunError: `evaluate` is not finished.
+        LeakError: An estimate to be shown is not out of sample.
+    """
+    sold = load_sold_houses(project)
+    run = current_run(project, sold, after="evaluate")
+    lines = [f"report of price drivers: {run.report}"]
+    if "report" in run.steps() and run.report.is_file():
+        done = run.steps()["report"]
+        return StepResult("report", lines, done["figures"], done["seconds"], skipped=True)
+    started = time.perf_counter()
+    build_report(_report_data(project, run), run.report)
+    seconds = time.perf_counter() - started
+    figures = {"page": str(run.report), "run_id": run.run_id}
+    run.finish("report", seconds, figures)
+    return StepResult("report", lines, figures, seconds)
+
+
+def serve(runs_folder: Path, run_name: str, *, host: str = "127.0.0.1", port: int = 8000) -> None:
+    """Show a run's map and report at a loopback address until stopped.
+
+    Raises:
+        RunError: There is no such run, or its map is not built.
+        UsageError: The address is not of this machine.
+    """
+    run = find_run(runs_folder, run_name)
+    if not (run.atlas / "index.html").is_file():
+        raise RunError(
+            "the map of this run is not built", where=run.run_id, remedy="Run `housevis atlas CONFIG` first."
+        )
+    serve_folder(run.folder, host=host, port=port)
+
+
+def _atlas_lines(page: Path) -> list[str]:
+    return [f"map: {page.resolve().as_uri()}"]
+
+
+def _training_members(run: Run, model_ids: Collection[str]) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+    """The sales and the houses that each model was fitted on, as its own folder records them."""
+    sales, houses = {}, {}
+    for model_id in model_ids:
+        training = ValuationModel.load(model_folder(run, model_id)).training
+        sales[model_id] = set(training["sale_id"])
+        houses[model_id] = set(training["house_id"])
+    return sales, houses
+
+
+def _records(run: Run, sold: SoldHouses) -> pd.DataFrame:
+    """One row per house, its last sale, with the out-of-sample estimate."""
+    judged = pd.read_parquet(run.estimates)
+    names = [name for name in judged if name.startswith(DRIVER_PREFIX)]
+    judged["drivers"] = [
+        sorted(
+            ((name.removeprefix(DRIVER_PREFIX), float(amount)) for name, amount in zip(names, row, strict=True)),
+            key=lambda driver: -abs(driver[1]),
+        )
+        for row in judged[names].to_numpy()
+    ]
+    shown = shown_sales(sold)[
+        ["sale_id", "latitude", "longitude", "address", "bedrooms", "bathrooms", "area_m2"]
+    ]
+    columns = [
+        "sale_id", "house_id", "price", "sale_date", "estimate", "low", "high", "base", "model_id", "sample",
+        "drivers",
+    ]  # fmt: skip
+    return shown.merge(judged[columns], on="sale_id", validate="one_to_one")
+
+
+def _atlas_data(
+    project: Project, run: Run, sold: SoldHouses, loader: PictureLoader, attribution: str
+) -> AtlasData:
+    config = project.config
+    records = _records(run, sold)
+    maps = load_parts(run.maps)
+    row_of = {house_id: row for row, house_id in enumerate(maps.houses["house_id"])}
+    rows = records["house_id"].map(row_of)
+    has_map = rows.notna().to_numpy()
+    heat = np.zeros((len(records), *maps.heats.shape[1:]), dtype=np.float32)
+    heat[has_map] = maps.heats[rows[has_map].astype(int)]
+    found = maps.houses.reindex(rows)
+    records["status"] = found["status"].fillna("no imagery").to_numpy()
+    records["neighbour_house_id"] = found["neighbour_house_id"].to_numpy()
+    images = read_images(project.engine, config.imagery.framing, config.imagery.zoom).set_index("house_id")
+    bounds = images.reindex(records["house_id"])[["west", "south", "east", "north"]].to_numpy(float)
+    places = {
+        str(row.house_id): HousePlace(str(row.house_id), row.latitude, row.longitude)
+        for row in records.itertuples()
+    }
+
+    def picture(house_id: str) -> HouseImage | None:
+        return loader.picture(places[house_id])
+
+    training_sales, training_houses = _training_members(run, sold.evaluation_models())
+    return AtlasData(
+        title=config.atlas.title or config.name,
+        run_id=run.run_id,
+        records=records,
+        heat=heat,
+        heat_bounds=np.nan_to_num(bounds),
+        picture=picture,
+        currency=config.listings.currency,
+        attribution=attribution,
+        training_sales=training_sales,
+        training_houses=training_houses,
+        area_unit=config.listings.area_unit,
+        interval=config.pricing.interval,
+        headline=_headline(run.metrics()),
+        notice=FICTIONAL if config.sample_market is not None else None,
+        report_link="../report.html",
+        base_map=config.atlas.base_map,
+    )
+
+
+def _headline(figures: dict[str, Any]) -> Headline:
+    return Headline(**figures["headline"])
+
+
+def _report_data(project: Project, run: Run) -> ReportData:
+    config, figures, record = project.config, run.metrics(), run.record
+    judged = pd.read_parquet(run.estimates)
+    later = judged[judged["sample"] == "later sale"].reset_index(drop=True)
+    training_sales, training_houses = _training_members(run, sorted(set(later["model_id"])))
+    ingested, fetched = last_step(project.engine, "ingest") or {}, last_step(project.engine, "tiles") or {}
+    study = {
+        name: value["estimate"] for name, value in figures["ratio_study"].items() if isinstance(value, dict)
+    }
+    with TileArchive(project.workspace.archive) as archive:
+        provider, attribution = archive.provider, archive.attribution
+    return ReportData(
+        title=config.atlas.title or config.name,
+        run_id=run.run_id,
+        config_fingerprint=str(record["fingerprint"]),
+        created=str(record["created_at"]),
+        currency=config.listings.currency,
+        headline=_headline(figures),
+        estimates=later,
+        training_sales=training_sales,
+        training_houses=training_houses,
+        ablation=tuple(_ablation_row(row) for row in figures["ablation"]),
+        ratios=RatioStatistics(
+            sales=figures["ratio_study"]["n"],
+            **{name: study[name] for name in ("median_ratio", "cod", "prd", "prb", "mdape", "pe5", "pe20")},
+        ),
+        rank_accuracy=figures["rank_accuracy"],
+        drivers=tuple(GlobalDriver(name, **amounts) for name, amounts in figures["drivers"].items()),
+        listing_rows=ingested.get("rows", 0),
+        rejects=ingested.get("rejected", {}),
+        tiles={status: fetched.get(status, 0) for status in ("ok", "blank", "missing", "failed")},
+        stages=stage_seconds(project, run),
+        backbone=record["backbone"]["name"],
+        backbone_choice=record["backbone"]["choice"],
+        deviations=(record["backbone"]["deviation"], *figures["deviations"]),
+        provider=provider,
+        attribution=attribution,
+        rights_reference=config.imagery.rights_reference,
+        notice=FICTIONAL if config.sample_market is not None else None,
+        attention=tuple(AttentionScore(**score) for score in figures.get("attention", ())),
+        atlas_link="atlas/index.html",
+    )
+
+
+def _ablation_row(row: dict[str, Any]) -> AblationRow:
+    gain = row["gain"] or {"low": None, "high": None}
+    return AblationRow(
+        attributes=row["name"],
+        without=row["without"],
+        with_visual=row["with_visual"],
+        gain_low=gain["low"],
+        gain_high=gain["high"],
+        mdape_without=row["mdape_without"],
+        mdape_with=row["mdape_with"],
+    )

@@ -1,0 +1,49 @@
+"""All steps in order, and what they print together."""
+
+from __future__ import annotations
+
+import time
+
+from housevis.core.progress import error_console
+from housevis.pipeline.data_steps import ingest, tiles
+from housevis.pipeline.embedding import embed
+from housevis.pipeline.evaluating import evaluate, write_results
+from housevis.pipeline.explaining import explain
+from housevis.pipeline.pages import atlas, report
+from housevis.pipeline.project import Project
+from housevis.pipeline.results import StepResult
+from housevis.pipeline.training import train
+from housevis.runs import find_run, promote
+
+STEPS = (ingest, tiles, embed, train, explain, evaluate, atlas, report)
+"""Every step, in the order they run."""
+
+
+def run(project: Project) -> StepResult:
+    """Run every step from listings to report; what is finished is not done again.
+
+    The run becomes the one that its configuration's name stands for.
+
+    Args:
+        project: An open project.
+
+    Returns:
+        The lines of all steps; figures by step name.
+
+    Raises:
+        HousevisError: As the step that failed.
+    """
+    started = time.perf_counter()
+    results = []
+    for step in STEPS:
+        result = step(project)
+        state = "done before" if result.skipped else f"{result.seconds:.1f} s"
+        error_console.print(f"{result.step}: {state}", markup=False)
+        results.append(result)
+    run_id = results[-1].figures["run_id"]
+    promote(project.workspace, project.workspace.run(run_id))
+    write_results(project, find_run(project.workspace.folder.parent, run_id))
+    seconds = time.perf_counter() - started
+    lines = [line for result in results for line in result.lines]
+    lines.append(f"run {run_id} finished in {seconds:.0f} s")
+    return StepResult("run", lines, {result.step: dict(result.figures) for result in results}, seconds)

@@ -1,0 +1,96 @@
+"""The sample market's truth against what a run found: prices explained, and heat on the drivers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from data_pipeline.sample_market import DRIVERS, SampleMarket
+from housevis.core.config import Config, SampleMarketSection
+from housevis.explain.metrics import HeatRatio, HeatShare
+from housevis.pipeline.attention import load_parts
+from housevis.pipeline.project import Project
+from housevis.pipeline.sold import EARLIER, SoldHouses
+from housevis.pricing import metrics
+from housevis.pricing.attributes import LOCATION, encode
+from housevis.pricing.model import HousePriceModel
+from housevis.runs import Run
+
+_BATCH = 64
+
+
+def open_town(section: SampleMarketSection) -> SampleMarket:
+    """The town of a configuration."""
+    return SampleMarket(section.houses, section.seed, section.trend)
+
+
+def town_figures(project: Project, run: Run, sold: SoldHouses) -> dict[str, Any]:
+    """What only a town with known truth can tell.
+
+    Returns:
+        ``ceiling``: share of later sales within ±10 % with the true drivers
+        as columns; ``location_only``: the same with latitude and longitude
+        alone; ``gain_of_ceiling``: gain over the attributes alone;
+        ``attention``: heat ratios on the true driver masks of the later
+        sales' houses, pooled and per driver.
+    """
+    section = project.config.sample_market
+    assert section is not None
+    town = open_town(section)
+    truth = town.houses()
+    config = project.config
+    effects = truth.set_index("id")[[f"{driver}_effect" for driver in DRIVERS]]
+    ceiling = _later_hits(config, sold, config.pricing.attributes, effects)
+    attributes = _later_hits(config, sold, config.pricing.attributes, None)
+    location = _later_hits(config, sold, list(LOCATION), None)
+    gain = metrics.paired_bootstrap_difference(attributes, ceiling, config.pricing.bootstrap, config.seed)
+    maps = load_parts(run.maps)
+    later = maps.houses["model_id"].to_numpy() == EARLIER
+    return {
+        "ceiling": float(ceiling.mean()),
+        "gain_of_ceiling": gain.to_dict(),
+        "location_only": float(location.mean()),
+        "attention": [
+            share.__dict__
+            for share in score_attention(
+                town, maps.houses.loc[later, "house_id"].tolist(), {"transferred": maps.heats[later]}
+            )
+        ],
+    }
+
+
+def _later_hits(
+    config: Config, sold: SoldHouses, attributes: list[str], effects: pd.DataFrame | None
+) -> NDArray[np.bool_]:
+    """Which later sales ``(m,)`` a boosting on attributes, and on true effects, gets within ±10 %."""
+    features = encode(sold.sales, attributes)
+    if effects is not None:
+        true = effects.reindex(sold.sales["house_id"]).set_index(features.index)
+        features = pd.concat([features, true], axis=1)
+    train = sold.training_rows(EARLIER)
+    price = sold.sales["price"].to_numpy()
+    model = HousePriceModel(config.pricing, list(features.columns), seed=config.seed)
+    model.fit(features[train], price[train])
+    later = ~sold.is_earlier
+    return metrics.hit(model.predict(features[later]).price, price[later])
+
+
+def score_attention(
+    town: SampleMarket, house_ids: list[str], heats: dict[str, NDArray[np.float32]]
+) -> list[HeatShare]:
+    """Heat ratios of attention maps on the true driver masks of centred pictures.
+
+    Args:
+        town: The town.
+        house_ids: The n houses.
+        heats: Method -> maps ``(n, h, w)``, in the order of the houses.
+    """
+    ratio = HeatRatio(DRIVERS)
+    for start in range(0, len(house_ids), _BATCH):
+        rows = slice(start, start + _BATCH)
+        masks = town.driver_masks(house_ids[rows])
+        ratio.add({method: heat[rows] for method, heat in heats.items()}, masks)
+    return ratio.results()
