@@ -7,12 +7,10 @@ import math
 import numpy as np
 from markupsafe import Markup, escape
 
-from housevis.views.words import money
-
 WIDTH = 460
 """Width of a chart in its own units; the page scales it."""
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 12, 12, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 12, 44
 
 
 def price_ticks(low: float, high: float) -> list[float]:
@@ -26,13 +24,12 @@ def price_ticks(low: float, high: float) -> list[float]:
     return inside if len(inside) <= 6 else inside[:: math.ceil(len(inside) / 6)]
 
 
-def short_money(amount: float, currency: str) -> str:
-    """An amount short enough for an axis, for example ``$500k``."""
+def short_amount(amount: float) -> str:
+    """An amount short enough for an axis, for example ``500k``."""
     for size, letter in ((1e9, "bn"), (1e6, "m"), (1e3, "k")):
         if amount >= size:
-            symbol = money(0, currency).removesuffix("0")
-            return f"{symbol}{amount / size:g}{letter}"
-    return money(amount, currency)
+            return f"{amount / size:g}{letter}"
+    return f"{amount:g}"
 
 
 def agreement_chart(price: np.ndarray, estimate: np.ndarray, currency: str) -> Markup:
@@ -66,7 +63,7 @@ def agreement_chart(price: np.ndarray, estimate: np.ndarray, currency: str) -> M
     shade = np.log1p(counts) / np.log1p(counts.max()) if len(counts) else counts
     parts = [_open(WIDTH, side + _TOP + _BOTTOM, "Estimates against sale prices, counted in hexagons")]
     for tick in price_ticks(math.exp(low), math.exp(high)):
-        place, text = math.log(tick), escape(short_money(tick, currency))
+        place, text = math.log(tick), short_amount(tick)
         parts.append(
             f'<path class="grid" d="M{across(place):.1f} {_TOP}v{side}M{_LEFT} {up(place):.1f}h{side}"/>'
             f'<text x="{across(place):.1f}" y="{_TOP + side + 17}" text-anchor="middle">{text}</text>'
@@ -85,7 +82,7 @@ def agreement_chart(price: np.ndarray, estimate: np.ndarray, currency: str) -> M
     parts.append(f'<path class="equal" d="M{_LEFT} {_TOP + side}L{_LEFT + side} {_TOP}"/></g>')
     parts.append(
         f'<text class="axis" x="{_LEFT + side / 2}" y="{_TOP + side + 38}" text-anchor="middle">'
-        "Sale price</text>"
+        f"Sale price, {escape(currency)}</text>"
         f'<text class="axis" transform="translate(13 {_TOP + side / 2}) rotate(-90)" '
         'text-anchor="middle">Estimate</text></svg>'
     )
@@ -103,7 +100,7 @@ def error_chart(price: np.ndarray, estimate: np.ndarray) -> Markup:
     error = np.clip(100 * (estimate / price - 1), -49.9, 49.9)
     counts, _ = np.histogram(error, edges)
     share = counts / max(1, counts.sum())
-    width, height = WIDTH - _LEFT - _RIGHT, 250
+    width = height = WIDTH - _LEFT - _RIGHT
     step = width / len(counts)
     highest = max(float(share.max()), 0.01)
     parts = [_open(WIDTH, height + _TOP + _BOTTOM, "Share of sales by error of the estimate")]

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from data_pipeline.frames import HouseImage
+from housevis.views.atlas import build_atlas
 from housevis.views.data import (
     AblationRow,
     AtlasData,
@@ -20,7 +21,6 @@ from housevis.views.data import (
     ReportData,
 )
 
-CHROMIUM = Path("/usr/bin/chromium")
 SIDE_DEGREES = 0.0008
 
 
@@ -154,9 +154,17 @@ def make_atlas_data(
     return AtlasData(**(settings | changes))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def atlas_data() -> AtlasData:
     return make_atlas_data()
+
+
+@pytest.fixture(scope="session")
+def atlas_folder(atlas_data, tmp_path_factory) -> Path:
+    """The made-up town's map, built once; not to be changed."""
+    folder = tmp_path_factory.mktemp("atlas")
+    build_atlas(atlas_data, folder)
+    return folder
 
 
 def make_report_data(sales: int = 600, **changes: Any) -> ReportData:

@@ -222,8 +222,9 @@ housevis.priceSection = function (row, detail) {
 };
 
 housevis.driverSection = function (detail) {
-  const shown = detail.drivers.slice(0, 6);
-  const rest = detail.drivers.slice(6);
+  const most = detail.drivers.length > 7 ? 6 : 7;
+  const shown = detail.drivers.slice(0, most);
+  const rest = detail.drivers.slice(most);
   if (rest.length) shown.push([`${rest.length} further`, rest.reduce((sum, driver) => sum + driver[1], 0)]);
   const largest = Math.max(1, ...shown.map((driver) => Math.abs(driver[1])));
   const bars = shown.map(function ([name, amount]) {
@@ -243,7 +244,7 @@ housevis.driverSection = function (detail) {
 };
 
 housevis.neighbourSection = function (detail) {
-  if (detail.neighbour === null) return null;
+  if (detail.neighbour === null || !detail.heat) return null;
   const section = housevis.element("section", {}, housevis.element("h3", {}, "Explained by"));
   const words = "The most similar house in the grad-weight database. Its weights, learned in training, coloured this picture.";
   if (detail.neighbourRow === null) {

@@ -49,7 +49,7 @@ housevis.PinIcon = L.Icon.extend({
       : housevis.signedPercent(housevis.error(row));
     const meaning = byPrice ? "sold for" : "estimate error";
     return housevis.element("div", {
-      class: "pin" + (housevis.state.selected === row ? " pin-selected" : ""),
+      class: "leaflet-marker-icon pin" + (housevis.state.selected === row ? " pin-selected" : ""),
       "aria-label": `House ${housevis.houses.house[row]}, ${meaning} ${text}`,
       style: { background: colour, color: housevis.inkOn(colour) },
     }, text);

@@ -1,0 +1,287 @@
+"""The pages in a real browser, opened from disk with the network cut."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from housevis.views.report import build_report
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = Path("/usr/bin/chromium")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.is_file(), reason=f"no Chromium at {CHROMIUM}"),
+]
+
+
+@dataclass
+class Watched:
+    """A page, with all that it said and asked for."""
+
+    page: sync_api.Page
+    problems: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+    def assert_quiet(self) -> None:
+        assert self.problems == []
+        assert self.left == []
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[sync_api.Browser]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=str(CHROMIUM),
+            args=[
+                "--no-sandbox",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--no-first-run",
+            ],
+        )
+        yield browser
+        browser.close()
+
+
+def watch(browser: sync_api.Browser, width: int, height: int, scheme: str = "light") -> Watched:
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    context.set_offline(True)
+    watched = Watched(context.new_page())
+
+    def judge(route: sync_api.Route) -> None:
+        address = urlsplit(route.request.url)
+        if address.scheme in {"http", "https"} and address.hostname != "127.0.0.1":
+            watched.left.append(route.request.url)
+            route.abort()
+        else:
+            route.continue_()
+
+    context.route("**/*", judge)
+    watched.page.on("console", lambda message: watched.problems.append(message.text))
+    watched.page.on("pageerror", lambda error: watched.problems.append(str(error)))
+    watched.page.on("requestfailed", lambda request: watched.problems.append(f"failed: {request.url}"))
+    watched.page.on("dialog", lambda dialog: (watched.problems.append("dialog"), dialog.dismiss()))
+    return watched
+
+
+@pytest.fixture
+def desktop(browser) -> Iterator[Watched]:
+    watched = watch(browser, 1440, 900)
+    yield watched
+    watched.page.context.close()
+
+
+@pytest.fixture
+def telephone(browser) -> Iterator[Watched]:
+    watched = watch(browser, 360, 740, "dark")
+    yield watched
+    watched.page.context.close()
+
+
+@pytest.fixture(scope="module")
+def atlas(atlas_folder) -> str:
+    return (atlas_folder / "index.html").as_uri()
+
+
+def find(page: sync_api.Page, house: str) -> None:
+    page.fill("#search", house)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".amounts")
+
+
+def centre(page: sync_api.Page, selector: str) -> tuple[float, float]:
+    box = page.locator(selector).first.bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def test_clusters_lead_to_a_house_with_its_picture(desktop, atlas):
+    page = desktop.page
+    page.goto(atlas)
+    page.wait_for_selector(".ring")
+    total = sum(int(text) for text in re.findall(r"\d+", " ".join(page.locator(".ring b").all_inner_texts())))
+    assert total + page.locator(".pin").count() == 60
+    while page.locator(".pin").count() == 0:
+        page.locator(".ring").first.click()
+        page.wait_for_timeout(400)
+    page.locator(".pin:visible").first.click()
+    page.wait_for_selector(".card .photo")
+    assert page.locator(".card .photo").evaluate("image => image.complete && image.naturalWidth") == 224
+    assert "not an appraisal" in page.locator(".card").inner_text()
+    desktop.assert_quiet()
+
+
+def test_the_attention_lies_on_the_picture_and_fades(desktop, atlas):
+    page = desktop.page
+    page.goto(atlas)
+    find(page, "H00007")
+    photo = page.locator(".card .photo").bounding_box()
+    heat = page.locator(".card .attention").bounding_box()
+    for side in ("x", "y", "width", "height"):
+        assert heat[side] == pytest.approx(photo[side], abs=1)
+    assert page.locator(".card .attention").evaluate("image => image.naturalWidth") == 28
+    on_map = page.locator(".map-picture").bounding_box()
+    heat_on_map = page.locator(".map-attention").bounding_box()
+    assert heat_on_map["width"] == pytest.approx(on_map["width"], abs=1)
+    assert on_map["width"] > 200
+    page.locator("#opacity").fill("30")
+    opacities = "images => images.map(image => image.style.opacity)"
+    assert page.locator(".attention").evaluate_all(opacities) == ["0.3", "0.3"]
+    page.locator("#overlay").uncheck()
+    assert page.locator(".attention").evaluate_all(opacities) == ["0", "0"]
+    desktop.assert_quiet()
+
+
+def test_pins_stand_where_the_houses_are(desktop, atlas):
+    page = desktop.page
+    page.goto(atlas)
+    find(page, "H00011")
+    for found, wanted in zip(centre(page, ".pin-selected"), centre(page, ".map-picture"), strict=True):
+        assert found == pytest.approx(wanted, abs=3)
+    desktop.assert_quiet()
+
+
+def test_the_card_says_where_the_estimate_comes_from(desktop, atlas):
+    page = desktop.page
+    page.goto(atlas)
+    find(page, "H00006")
+    words = page.locator(".card").inner_text()
+    for part in (
+        "15 Alder Lane",
+        "House H00006",
+        "evaluation",
+        "later sale",
+        "90 % range",
+        "association, not cause",
+        "1 map tile is missing",
+        "Drawn for a test",
+        "20250301-120000-ab12cd",
+        "House H00012",
+    ):
+        assert part in words, part
+    page.locator(".neighbour").click()
+    page.wait_for_function("document.querySelector('.card h2').textContent === '27 Alder Lane'")
+    page.go_back()
+    page.wait_for_function("document.querySelector('.card h2').textContent === '15 Alder Lane'")
+    page.keyboard.press("Escape")
+    assert page.locator("#card").is_hidden()
+    assert page.locator(".map-picture").count() == 0
+    desktop.assert_quiet()
+
+
+@pytest.mark.parametrize(
+    ("house", "words", "drawn"),
+    [
+        ("H00001", "no part of this picture stands out", 0),
+        ("H00002", "no similar house", 0),
+        ("H00003", "negligible", 1),
+        ("H00004", "no aerial picture of this house", 0),
+    ],
+)
+def test_a_house_without_a_map_says_why(desktop, atlas, house, words, drawn):
+    page = desktop.page
+    page.goto(atlas)
+    find(page, house)
+    assert words in page.locator(".card .status").inner_text()
+    assert page.locator(".card .attention").count() == drawn
+    desktop.assert_quiet()
+
+
+def test_hostile_text_shows_as_text(desktop, atlas):
+    page = desktop.page
+    page.goto(atlas)
+    find(page, "H00000")
+    assert page.locator(".card h2").inner_text() == "<b>1 </script><script>alert(1)</script> Lane</b>"
+    page.fill("#search", "alert(1)")
+    assert "<script>" in page.locator("#found").inner_text()
+    desktop.assert_quiet()
+
+
+def test_colours_and_the_price_filter(desktop, atlas):
+    page = desktop.page
+    page.goto(atlas)
+    page.locator("input[value=error]").check(force=True)
+    assert "compared with the sale price" in page.locator("#legend").inner_text()
+    page.fill("#price-from", "600,000")
+    page.wait_for_function("document.getElementById('shown').textContent.includes(' of 60')")
+    shown = int(page.locator("#shown").inner_text().split()[0])
+    assert shown == page.evaluate("housevis.houses.price.filter(price => price >= 600000).length")
+    page.locator("#base").check()
+    page.evaluate("housevis.map.setView(housevis.place(0), 16, { animate: false })")
+    page.wait_for_selector(".leaflet-ground-pane img")
+    desktop.assert_quiet()
+
+
+def test_the_keyboard_reaches_a_house(desktop, atlas):
+    page = desktop.page
+    page.goto(atlas)
+    page.wait_for_selector(".ring")
+    page.locator("#search").focus()
+    page.keyboard.type("alder lane")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("document.activeElement.closest('li') === document.querySelectorAll('#found li')[1]")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".amounts")
+    assert page.evaluate("document.activeElement.id") == "card"
+    desktop.assert_quiet()
+
+
+def test_an_address_opens_its_house(desktop, atlas):
+    page = desktop.page
+    page.goto(f"{atlas}#sale=H00006%402024-09-07")
+    page.wait_for_selector(".amounts")
+    assert "15 Alder Lane" in page.locator(".card h2").inner_text()
+    desktop.assert_quiet()
+
+
+def test_a_narrow_screen_has_room_for_all(telephone, atlas):
+    page = telephone.page
+    page.goto(atlas)
+    page.wait_for_selector(".ring")
+    assert page.locator("#options").is_hidden()
+    page.locator("#more").click()
+    assert page.locator("#legend").is_visible()
+    find(page, "H00007")
+    for _ in range(2):
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        assert page.locator(".card").evaluate("card => card.scrollWidth <= card.clientWidth")
+        find(page, "H00006")
+    picture = page.locator(".map-picture").bounding_box()
+    card = page.locator(".card").bounding_box()
+    assert picture["y"] + picture["height"] <= card["y"] + 1
+    telephone.assert_quiet()
+
+
+def test_pages_pass_the_accessibility_rules(desktop, atlas):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+    page = desktop.page
+    page.goto(atlas)
+    page.wait_for_selector(".ring")
+    find(page, "H00007")
+    found = axe.run(page).response["violations"]
+    serious = [
+        (rule["id"], rule["nodes"][0]["html"]) for rule in found if rule["impact"] in {"serious", "critical"}
+    ]
+    assert serious == []
+    desktop.assert_quiet()
+
+
+@pytest.mark.parametrize("width", [360, 1440])
+def test_the_report_fits_and_loads_nothing(browser, report_data, tmp_path, width):
+    build_report(report_data, tmp_path / "report.html")
+    watched = watch(browser, width, 800)
+    watched.page.goto((tmp_path / "report.html").as_uri())
+    assert watched.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert watched.page.locator(".chart").count() == 2
+    assert watched.page.locator("svg use").count() > 30
+    watched.assert_quiet()
+    watched.page.context.close()

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from housevis.core.errors import LeakError
+from housevis.views.charts import hexagon_counts, price_ticks
+from housevis.views.data import Headline
+from housevis.views.report import build_report, finding, ratio_rows, render_report
+
+
+def test_the_report_is_one_file_with_the_figures(report_data, tmp_path):
+    path = tmp_path / "run" / "report.html"
+    size = build_report(report_data, path)
+    page = path.read_text(encoding="utf-8")
+    assert size == path.stat().st_size
+    for words in ("55.2 %", "50.7 %", "+4.5", "+1.2 to +7.8", "600 sales", "73.1 %", "9f2c1d7e55aa",
+                  "20250301-120000-ab12cd", "not an appraisal", "fictional town", "1,537 rows read",
+                  "1,500 sales kept", "No price", "Drawn for a test", "CA$92,300", "outside"):  # fmt: skip
+        assert words in page, words
+    assert not re.search(r"<script|<link rel=.stylesheet|url\((?!#)|@import", page)
+    assert re.findall(r"https?://[^\s\"'<)&]+", page) == ["http://www.w3.org/2000/svg"]
+
+
+def test_what_is_absent_is_not_mentioned(report_data):
+    page = render_report(
+        replace(report_data, attention=(), notice=None, rejects={}, atlas_link=None, stages={})
+    )
+    assert "attention fall" not in page
+    assert "fictional" not in page
+    assert "turned away." in page
+    assert "Time by step" not in page
+
+
+def test_text_from_outside_is_escaped(report_data):
+    hostile = "<script>alert(1)</script>"
+    page = render_report(
+        replace(report_data, title=hostile, attribution=hostile, currency="<b>", rejects={hostile: 1})
+    )
+    assert "<script" not in page
+    assert "<b>0" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_in_sample_estimates_are_refused(report_data, tmp_path):
+    sale = report_data.estimates["sale_id"][3]
+    leaking = replace(report_data, training_sales={"evaluation": {sale}})
+    with pytest.raises(LeakError, match=sale):
+        build_report(leaking, tmp_path / "report.html")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.01, 0.02, "help"),
+        (-0.02, 0.02, "includes zero"),
+        (-0.03, -0.01, "hurt"),
+        (0.0, 0.1, "includes zero"),
+    ],
+)
+def test_the_finding_follows_the_interval(report_data, low, high, words):
+    assert words in finding(replace(report_data, headline=Headline(600, 0.5, 0.5, 0.0, low, high)))
+
+
+def test_few_sales_are_not_judged(report_data):
+    assert [row["verdict"] for row in ratio_rows(report_data.ratios)] == [
+        "inside",
+        "inside",
+        "inside",
+        "outside",
+    ]
+    few = replace(report_data.ratios, sales=29)
+    assert {row["verdict"] for row in ratio_rows(few)} == {"not judged"}
+
+
+def test_hexagons_lose_no_point_and_lie_near():
+    random = np.random.default_rng(0)
+    x, y = random.uniform(0, 300, (2, 4000))
+    centres, counts = hexagon_counts(x, y, radius=7.0)
+    assert counts.sum() == 4000
+    distance = np.hypot(x[:, None] - centres[:, 0], y[:, None] - centres[:, 1]).min(axis=1)
+    assert distance.max() <= 7.001
+
+
+def test_price_ticks_are_few_and_inside():
+    ticks = price_ticks(80_000, 7_500_000)
+    assert ticks[0] >= 80_000
+    assert ticks[-1] <= 7_500_000
+    assert len(ticks) <= 6
