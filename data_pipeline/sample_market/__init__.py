@@ -5,7 +5,8 @@ sales of its houses, and for every house the true masks of what in its picture
 moved the price.
 """
 
-from data_pipeline.sample_market.market import SampleMarket, TileSource
+from data_pipeline.sample_market.market import SampleMarket
 from data_pipeline.sample_market.prices import DRIVERS
+from data_pipeline.sample_market.source import TileSource
 
 __all__ = ["DRIVERS", "SampleMarket", "TileSource"]

@@ -78,8 +78,8 @@ class Block:
         self.bounds = self._bounds()
 
     def _bounds(self) -> tuple[float, float, float, float]:
-        low = np.min([shape.points.min(0) for shape in self.scene.shapes], axis=0) - 60.0
-        high = np.max([shape.points.max(0) for shape in self.scene.shapes], axis=0) + 60.0
+        corners = np.concatenate([shape.points for shape in self.scene.shapes])
+        low, high = corners.min(axis=0) - 60.0, corners.max(axis=0) + 60.0
         return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
     def _outline(self, left: float, top: float, right: float, bottom: float) -> Points:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import datetime
-import io
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -38,6 +37,8 @@ from data_pipeline.sample_market.prices import (
     spoil,
 )
 from data_pipeline.sample_market.shapes import Shape
+from data_pipeline.sample_market.source import TileSource
+from data_pipeline.sample_market.truth import write_truth
 from housevis.core.errors import DataError, UsageError
 
 TILE_SIZE = 256
@@ -47,6 +48,12 @@ LOWEST_ZOOM = 14
 PICTURE_SIZE = 224
 DEGREE_DIGITS = 7
 """Decimals of the listed coordinates; the pictures and masks are centred on the rounded place."""
+
+
+
+def _shares(masks: NDArray[np.bool_]) -> dict[str, float]:
+    covered = masks.sum(axis=(1, 2)) / masks[0].size
+    return {driver: float(share) for driver, share in zip(DRIVERS, covered, strict=True)}
 
 
 class SampleMarket:
@@ -251,10 +258,6 @@ class SampleMarket:
                 masks[number] = shape_mask(around[driver], left, top, size)
         return masks
 
-    def _shares(self, house: House) -> dict[str, float]:
-        shares = self._masks(house, PICTURE_SIZE).mean(axis=(1, 2))
-        return {driver: float(share) for driver, share in zip(DRIVERS, shares, strict=True)}
-
     def driver_masks(
         self, house_ids: str | Sequence[str], size: int = PICTURE_SIZE, zoom: int = ZOOM
     ) -> NDArray[np.bool_]:
@@ -286,18 +289,24 @@ class SampleMarket:
             house = self._find(house_id)
             masks = self._masks(house, size)
             reference = masks if size == PICTURE_SIZE else self._masks(house, PICTURE_SIZE)
-            effects = driver_effects(dict(zip(DRIVERS, reference.mean(axis=(1, 2)), strict=True)))
+            effects = driver_effects(_shares(reference))
             counts = np.array([effects[driver] != 0.0 for driver in DRIVERS])
             result[number] = masks & counts[:, None, None]
         return result
 
     def house_records(self) -> Iterator[dict[str, Any]]:
         """The truth about every listed house, one by one; see :meth:`houses`."""
+        for record, _ in self._records_with_masks():
+            yield record
+
+    def _records_with_masks(self) -> Iterator[tuple[dict[str, Any], NDArray[np.bool_]]]:
         for house in self._all_houses():
             house_id = house.lot.house_id
             latitude, longitude = self._place(house)
-            shares = self._shares(house)
+            masks = self._masks(house, PICTURE_SIZE)
+            shares = _shares(masks)
             effects = driver_effects(shares)
+            counts = np.array([effects[driver] != 0.0 for driver in DRIVERS])
             day, noise = sale_of(self.seed, house_id)
             east = ((house.lot.left + house.lot.right) / 2.0) / (self.plan.columns * BLOCK_WIDTH / 2.0)
             north = -house.lot.front / (self.plan.rows * BLOCK_HEIGHT / 2.0)
@@ -308,7 +317,7 @@ class SampleMarket:
                 "noise": noise,
             }
             total = sum(levels.values()) + sum(effects.values())
-            yield {
+            record: dict[str, Any] = {
                 "id": house_id,
                 "latitude": latitude,
                 "longitude": longitude,
@@ -321,6 +330,7 @@ class SampleMarket:
                 **{f"{driver}_share": shares[driver] for driver in DRIVERS},
                 **{f"{name}_level": level for name, level in levels.items()},
             }
+            yield record, masks & counts[:, None, None]
 
     def houses(self) -> pd.DataFrame:
         """The truth about every listed house.
@@ -355,6 +365,25 @@ class SampleMarket:
                 writer.writerows(self._listing_rows(record))
         os.replace(partial, path)
 
+    def export_truth(self, folder: Path | str) -> None:
+        """Write what only the town's maker knows: effects, shares and masks of the drivers.
+
+        ``drivers.parquet`` holds the columns of :meth:`houses`, ``masks.parquet`` the masks
+        of :meth:`driver_masks` as one-bit PNG (read them with `truth.read_masks`), and
+        ``truth.json`` the settings.
+
+        Args:
+            folder: Where to write; created if absent.
+        """
+        settings = {
+            "houses": self.house_count,
+            "seed": self.seed,
+            "trend": self.trend,
+            "size": PICTURE_SIZE,
+            "zoom": ZOOM,
+        }
+        write_truth(Path(folder), self._records_with_masks(), settings)
+
     def _listing_rows(self, record: dict[str, Any]) -> list[dict[str, str]]:
         row = {
             "id": record["id"],
@@ -368,32 +397,3 @@ class SampleMarket:
         }
         return spoil(self.seed, row)
 
-
-class TileSource:
-    """The town's tiles as files, as a tile server or an archive takes them.
-
-    Args:
-        market: The town.
-        format: ``jpg`` or ``png``.
-
-    Attributes:
-        format: The file format, without a dot.
-    """
-
-    def __init__(self, market: SampleMarket, format: str = "jpg") -> None:
-        if format not in ("jpg", "png"):
-            raise UsageError(f"tiles cannot be written as {format!r}", remedy="Choose jpg or png.")
-        self._market = market
-        self.format = format
-
-    def read(self, z: int, x: int, y: int) -> bytes | None:
-        """The file of one tile, or None where the town has none."""
-        pixels = self._market.tile(z, x, y)
-        if pixels is None:
-            return None
-        buffer = io.BytesIO()
-        if self.format == "jpg":
-            Image.fromarray(pixels).save(buffer, "JPEG", quality=90, subsampling=0)
-        else:
-            Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
-        return buffer.getvalue()

@@ -66,7 +66,8 @@ def paint(scenes: Iterable[Scene], left: int, top: int, width: int, height: int)
     """
     scenes = list(scenes)
     box = (left, top, width, height)
-    shapes = [shape for scene in scenes for shape in scene.shapes if _touches(shape.points, *box, shape.width)]
+    near = [scene.near(left, top, left + width, top + height) for scene in scenes]
+    shapes = [shape for part, _ in near for shape in part]
     shapes.sort(key=lambda shape: shape.layer)
     size = (width * SCALE, height * SCALE)
     ground = Image.new("RGB", size, (112, 124, 78))
@@ -76,10 +77,9 @@ def paint(scenes: Iterable[Scene], left: int, top: int, width: int, height: int)
         _draw(draw, shape, left, top, shape.colour)
     shadow = Image.new("L", size, 0)
     draw_shadow = ImageDraw.Draw(shadow)
-    for scene in scenes:
-        for polygon in scene.shadows:
-            if _touches(polygon, *box, 0.0):
-                draw_shadow.polygon(_corners(polygon, left, top), fill=255)
+    for _, polygons in near:
+        for polygon in polygons:
+            draw_shadow.polygon(_corners(polygon, left, top), fill=255)
     ground.paste(SHADOW_TINT, (0, 0), shadow.point(lambda value: int(value * SHADOW_STRENGTH)))
     for shape in roofs:
         _draw(draw, shape, left, top, shape.colour)

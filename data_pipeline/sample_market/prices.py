@@ -59,15 +59,15 @@ def market_level(trend: Trend, day: int) -> float:
 
 def location_level(east: float, north: float) -> float:
     """Log of the location's level; `east` and `north` run from -1 to 1 over the town."""
-    return 0.07 * east + 0.05 * north - 0.05 * (east * east + north * north)
+    return 0.045 * east + 0.03 * north - 0.025 * (east * east + north * north)
 
 
 def attribute_level(dwelling: Dwelling) -> float:
     """Log of what the listed attributes are worth."""
     return (
-        0.35 * math.log(dwelling.area_m2 / 175.0)
-        + 0.015 * (dwelling.bedrooms - 3)
-        + 0.025 * (dwelling.bathrooms - 2.0)
+        0.22 * math.log(dwelling.area_m2 / 175.0)
+        + 0.008 * (dwelling.bedrooms - 3)
+        + 0.012 * (dwelling.bathrooms - 2.0)
     )
 
 

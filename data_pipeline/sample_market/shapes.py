@@ -49,6 +49,17 @@ class Tree:
     variant: int
 
 
+def _boxes(polygons: list[Points], widths: list[float]) -> Points:
+    """Left, top, right, bottom (n, 4) of polygons, each widened by its line width."""
+    if not polygons:
+        return np.zeros((0, 4))
+    starts = np.cumsum([0, *(len(points) for points in polygons[:-1])])
+    corners = np.concatenate(polygons)
+    margin = np.array(widths)[:, None]
+    low = np.minimum.reduceat(corners, starts) - margin
+    return np.concatenate([low, np.maximum.reduceat(corners, starts) + margin], axis=1)
+
+
 @dataclass
 class Scene:
     """Everything that one block, or one house, adds to the picture."""
@@ -56,10 +67,27 @@ class Scene:
     shapes: list[Shape] = field(default_factory=list)
     shadows: list[Points] = field(default_factory=list)
     trees: list[Tree] = field(default_factory=list)
+    _boxes: tuple[Points, Points] | None = field(default=None, repr=False)
 
     def add(self, layer: int, points: Points, colour: Colour, width: float = 0.0, driver: str = "") -> None:
         """Add one shape."""
         self.shapes.append(Shape(layer, points, colour, width, driver))
+
+    def near(self, left: float, top: float, right: float, bottom: float) -> tuple[list[Shape], list[Points]]:
+        """The shapes and shadows that may touch a box of town pixels."""
+        if self._boxes is None:
+            widths = [shape.width for shape in self.shapes]
+            self._boxes = (
+                _boxes([shape.points for shape in self.shapes], widths),
+                _boxes(self.shadows, [0.0] * len(self.shadows)),
+            )
+        shapes, shadows = (
+            np.flatnonzero(
+                (boxes[:, 0] <= right) & (boxes[:, 1] <= bottom) & (boxes[:, 2] >= left) & (boxes[:, 3] >= top)
+            )
+            for boxes in self._boxes
+        )
+        return [self.shapes[number] for number in shapes], [self.shadows[number] for number in shadows]
 
     def extend(self, other: Scene) -> None:
         """Add everything of another scene."""
