@@ -32,7 +32,7 @@ from housevis.core.progress import progress_bar
 SETTLED = frozenset({"ok", "blank", "missing"})
 """Statuses that are not asked for again."""
 
-_BATCH_TILES = 64
+_BATCH_TILES = 32
 _BATCH_SECONDS = 0.5
 _POLL_SECONDS = 0.2
 
@@ -164,7 +164,7 @@ def _answers(
     tiles: Sequence[mercantile.Tile], downloader: Downloader, connections: int
 ) -> Iterator[list[Answer]]:
     """Batches of answers from worker threads; the queue bounds the memory."""
-    answers: queue.Queue[Answer] = queue.Queue(maxsize=4 * connections)
+    answers: queue.Queue[Answer] = queue.Queue(maxsize=2 * connections)
     source, source_lock = iter(tiles), threading.Lock()
     abandoned = threading.Event()
 

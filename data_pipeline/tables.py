@@ -187,8 +187,8 @@ def _read_text(path: Path, codec: str) -> tuple[pd.DataFrame, pd.DataFrame]:
             raise _wrong_encoding(path, codec) from None
         raise _unreadable(path, str(problem)) from None
     frame = table.to_pandas().astype("str")
-    _check_quotes(path, codec, frame)
     lines, odd_lines = _line_numbers(frame, [(number, text.count("\n")) for number, text, _ in odd])
+    _check_quotes(path, codec, frame, lines, [text for _, text, _ in odd], odd_lines)
     frame.index = pd.Index(lines)
     frame.columns = pd.Index(names)
     frame = frame.iloc[1:].loc[:, ~frame.columns.duplicated()]
@@ -204,18 +204,22 @@ def _read_text(path: Path, codec: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     return frame, malformed
 
 
-def _check_quotes(path: Path, codec: str, frame: pd.DataFrame) -> None:
+def _check_quotes(
+    path: Path, codec: str, frame: pd.DataFrame, lines: list[int], odd: list[str], odd_lines: list[int]
+) -> None:
     """A quote that is never closed would swallow the rest of the file into one value."""
     if codec.startswith(("utf-16", "utf-32")) or _count_quotes(path) % 2 == 0:
         return
+    swallowing = [line for line, text in zip(odd_lines, odd, strict=True) if "\n" in text.strip()]
     for name in frame.columns:
-        if frame[name].str.contains("\n", regex=False, na=False).any():
-            number = int(frame[name].str.count("\n").fillna(0).to_numpy().argmax()) + 1
-            raise ListingsError(
-                "a double quote is opened and never closed",
-                where=f"{path}, near line {number}",
-                remedy="Close the quote, or write it twice where it belongs to the value.",
-            )
+        broken = frame[name].str.contains("\n", regex=False, na=False).to_numpy()
+        swallowing += [lines[position] for position in np.flatnonzero(broken)[-1:]]
+    if swallowing:
+        raise ListingsError(
+            "a double quote is opened and never closed",
+            where=f"{path}, line {max(swallowing)}",
+            remedy="Close the quote, or write it twice where it belongs to the value.",
+        )
 
 
 def _count_quotes(path: Path) -> int:

@@ -76,7 +76,7 @@ def test_the_database_of_another_program(tmp_path: Path) -> None:
     path = tmp_path / "a.sqlite"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE bookmarks (id INTEGER)")
-    with pytest.raises(DatabaseError, match="another program.*bookmarks"):
+    with pytest.raises(DatabaseError, match=r"another program.*bookmarks"):
         open_database(path)
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (1,)

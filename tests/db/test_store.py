@@ -20,7 +20,7 @@ def listings(count: int, *, price: float = 100_000.0) -> tuple[pd.DataFrame, pd.
             "house_id": ids,
             "latitude": np.linspace(47.0, 48.0, count),
             "longitude": np.linspace(-122.5, -121.5, count),
-            "address": [None, *(f"{number} Main Street" for number in range(1, count))],
+            "address": pd.Series([None, *(f"{n} Main Street" for n in range(1, count))], dtype=object),
             "listing_url": None,
         }
     )

@@ -1,0 +1,123 @@
+"""Provider records, the rights gate, and keys that stay secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mercantile
+import pytest
+
+from data_pipeline.providers import PROVIDERS, access_key, check_rights, find_provider, redacted, tile_url
+from housevis.core.config import ImagerySection
+from housevis.core.errors import ConfigError, RightsError
+
+TILE = mercantile.Tile(41_000, 91_000, 18)
+FOREIGN = "https://tiles.example.org/{z}/{x}/{y}.jpg?token=sesame"
+
+
+def imagery(**settings: Any) -> ImagerySection:
+    return ImagerySection.model_validate(settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"provider": "usgs-imagery"},
+        {"provider": "sample-market", "url": "http://127.0.0.1:8000/{z}/{x}/{y}.png"},
+        {"local_server": {"source": "sample-market"}},
+        {"local_server": {"source": "mbtiles", "path": "t.mbtiles"}, "provider": "usgs-imagery"},
+        {"url": PROVIDERS["usgs-imagery"].url},
+        {"provider": "USGS.USImagery"},
+    ],
+)
+def test_open_imagery_passes_without_a_reference(settings: dict[str, Any]) -> None:
+    assert check_rights(find_provider(imagery(**settings)), None) is None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"provider": "esri-world-imagery", "zoom": 18},
+        {"provider": "mapbox-satellite"},
+        {"provider": "google-static"},
+        {"provider": "Esri.WorldImagery"},
+        {"url": FOREIGN},
+        {"url": FOREIGN, "provider": "usgs-imagery"},
+        {"url": FOREIGN, "provider": "our own aeroplane"},
+        {"url": "http://127.0.0.1:8000/{z}/{x}/{y}.png"},
+        {"local_server": {"source": "mbtiles", "path": "t.mbtiles"}},
+        {"local_server": {"source": "mbtiles", "path": "t.mbtiles"}, "provider": "sample-market"},
+        {"local_server": {"source": "mbtiles", "path": "t.mbtiles"}, "attribution": "someone"},
+        {"local_server": {"source": "mbtiles", "path": "t.mbtiles"}, "provider": "esri-world-imagery"},
+    ],
+)
+def test_other_imagery_is_refused_until_a_licence_is_recorded(settings: dict[str, Any]) -> None:
+    provider = find_provider(imagery(**settings))
+    for nothing in (None, "", "   "):
+        with pytest.raises(RightsError, match="--i-have-rights") as caught:
+            check_rights(provider, nothing)
+        assert "sesame" not in str(caught.value)
+        assert caught.value.exit_code == 2
+    assert check_rights(provider, " contract 7 ") == "contract 7"
+
+
+def test_an_unknown_provider_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'usgs-imagery'"):
+        find_provider(imagery(provider="usgs-imagry"))
+
+
+def test_a_zoom_that_is_too_deep() -> None:
+    with pytest.raises(ConfigError, match="no zoom 22"):
+        find_provider(imagery(zoom=22))
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("ftp://example.org/{z}/{x}/{y}", "http"),
+        ("tiles/{z}/{x}/{y}", "http"),
+        ("https://example.org/{z}/{x}", "which tile"),
+        ("https://example.org/{z}/{x}/{y}/{style}", "placeholder {style}"),
+    ],
+)
+def test_addresses_that_cannot_work(url: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        find_provider(imagery(url=url))
+
+
+def test_placeholders_are_filled() -> None:
+    def filled(url: str) -> str:
+        return tile_url(find_provider(imagery(url=url)), TILE, "k")
+
+    assert filled("https://e.org/{z}/{x}/{y}?k={key}") == "https://e.org/18/41000/91000?k=k"
+    assert filled("https://e.org/{z}/{x}/{-y}") == f"https://e.org/18/41000/{2**18 - 1 - 91_000}"
+    assert filled("https://e.org/{q}.png") == f"https://e.org/{mercantile.quadkey(TILE)}.png"
+    assert filled("https://{s}.e.org/{z}/{x}/{y}").split(".")[0][-1] in "abc"
+    latitude, longitude = filled("https://e.org/{z}?{latitude},{longitude}").split("?")[1].split(",")
+    assert mercantile.tile(float(longitude), float(latitude), 18) == TILE
+
+
+def test_a_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = PROVIDERS["mapbox-satellite"]
+    monkeypatch.delenv("MAPBOX_ACCESS_TOKEN", raising=False)
+    with pytest.raises(ConfigError, match="MAPBOX_ACCESS_TOKEN"):
+        access_key(provider)
+    monkeypatch.setenv("MAPBOX_ACCESS_TOKEN", "sesame")
+    assert access_key(provider) == "sesame"
+    assert access_key(PROVIDERS["usgs-imagery"]) is None
+
+
+def test_no_text_about_a_provider_shows_its_query() -> None:
+    provider = find_provider(imagery(url="https://me:pass@e.org/{z}/{x}/{y}?token=sesame#part"))
+    assert provider.address == redacted(provider.url) == "https://e.org/{z}/{x}/{y}"
+    assert "sesame" not in repr(provider)
+
+
+def test_records_are_complete(tmp_path: Path) -> None:
+    for name, record in PROVIDERS.items():
+        assert name == record.name
+        assert record.attribution
+        assert record.terms
+        assert record.url or name == "sample-market"
