@@ -8,8 +8,8 @@ from housevis.core.errors import ModelError
 from housevis.vision.backbones import Backbone
 from housevis.vision.engines import OpenVinoEngine, TorchEngine, open_engine
 
-BF16_TOLERANCE = 0.05
-"""Mean absolute difference by mean value: 8 bits of mantissa through some 50 layers."""
+BF16_TOLERANCE = 0.15
+"""Mean absolute difference by mean value: 8 bits of mantissa through some 50 layers, clipped activations."""
 
 
 def difference(found: np.ndarray, expected: np.ndarray) -> float:

@@ -127,7 +127,10 @@ def test_cross_fitted_features_are_out_of_fold_and_aligned(market, fitted: RankS
     reference = fitted.embed(features)
     for column in range(4):
         assert np.corrcoef(out_of_fold[:, column], reference[:, column])[0, 1] > 0.9
-    assert abs(np.log(out_of_fold.std() / reference.std())) < 0.2
+    direction = fitted.direction().detach().numpy()
+    scores = out_of_fold @ direction, reference @ direction
+    assert np.corrcoef(*scores)[0, 1] > 0.95
+    assert abs(np.log(scores[0].std() / scores[1].std())) < 0.2
 
     changed = prices.copy()
     changed[folds == 0] = prices[folds == 0][::-1]
@@ -138,6 +141,29 @@ def test_cross_fitted_features_are_out_of_fold_and_aligned(market, fitted: RankS
 def test_cross_fitting_needs_two_folds(market) -> None:
     with pytest.raises(ModelError, match="at least two folds"):
         cross_fitted_features(*market, np.zeros(600), SiameseSection(), 1)
+
+
+def test_a_small_market_is_not_learnt_by_heart() -> None:
+    """More channels than houses, and pictures that say nothing about the price."""
+    generator = np.random.default_rng(4)
+    features = generator.normal(size=(300, 500)).astype(np.float32)
+    features += 3 * generator.normal(size=(300, 8)) @ generator.normal(size=(8, 500))
+    prices = np.exp(generator.normal(size=300))
+    free = fit_rank_siamese(features, prices, SiameseSection(weight_decay=0), seed=1)
+    held = fit_rank_siamese(features, prices, SiameseSection(), seed=1)
+    by_heart = rank_accuracy(free.score(features), prices, seed=1)
+    with_penalty = rank_accuracy(held.score(features), prices, seed=1)
+    assert by_heart > 0.9
+    assert with_penalty < by_heart - 0.1
+
+
+def test_the_directions_that_know_no_price_are_principal_components(market) -> None:
+    features, prices = market
+    first = fit_rank_siamese(features, prices, SiameseSection(), seed=1)
+    f = first.embed(features)
+    np.testing.assert_allclose(np.cov(f[:, 1:].T), np.eye(3), atol=0.01)
+    other = fit_rank_siamese(features, prices[::-1].copy(), SiameseSection(), seed=2)
+    np.testing.assert_allclose(other.embed(features)[:, 1:], f[:, 1:], atol=1e-4)
 
 
 @settings(max_examples=30, deadline=None)
