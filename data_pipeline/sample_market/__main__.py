@@ -38,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HousevisError as error:
         error_console.print(f"Error: {error}", markup=False)
         return error.exit_code
-    console.print(f"{options.houses} houses of town {options.seed} ({options.trend}): {listings}", markup=False)
+    console.print(
+        f"{options.houses} houses of town {options.seed} ({options.trend}): {listings}", markup=False
+    )
     if not options.no_truth:
         console.print(f"what moved their prices: {options.out / 'truth'}", markup=False)
     return 0

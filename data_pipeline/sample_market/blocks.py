@@ -24,6 +24,7 @@ from data_pipeline.sample_market.shapes import (
     Scene,
     Tree,
     blob,
+    moved,
     shade,
     vary,
 )
@@ -96,7 +97,9 @@ class Block:
         plan, stream, warp = self._plan, self._stream, self._warp
         left, _, right, _ = plan.inner_box(self._column, self._row)
         middle = plan.middle(self._row)
-        self.scene.add(LAWN, self._outline(left, middle - 28.0, right, middle + 28.0), vary(stream, (112, 124, 76)))
+        self.scene.add(
+            LAWN, self._outline(left, middle - 28.0, right, middle + 28.0), vary(stream, (112, 124, 76))
+        )
         path = np.linspace(left, right, 24)
         bend = stream.uniform(4.0, 10.0)
         line = warp(np.stack([path, middle + bend * np.sin(path / 90.0 + stream.uniform(0, 6))], axis=1))
@@ -110,14 +113,14 @@ class Block:
                 self._tree(x, y, 4, 9)
         if pond is not None:
             half = (pond.right - pond.left) / 2.0
-            outline = blob(stream, half, 28.0 + POND_BULGE, 0.03, 72)
-            self._water(outline + ((pond.left + pond.right) / 2.0, middle))
+            outline = blob(stream, half, 28.0 + POND_BULGE, 0.03, 120)
+            self._water(moved(outline, (pond.left + pond.right) / 2.0, middle))
 
     def _lake(self) -> None:
         left, top, right, _ = self._box
         half = (BLOCK_WIDTH - 2.0 * STREET_HALF_WIDTH) / 2.0 - 8.0
-        outline = blob(self._stream, half, BLOCK_HEIGHT / 2.0 + 28.0 + POND_BULGE, 0.02, 120)
-        self._water(outline + ((left + right) / 2.0, top))
+        outline = blob(self._stream, half, BLOCK_HEIGHT / 2.0 + 28.0 + POND_BULGE, 0.02, 200)
+        self._water(moved(outline, (left + right) / 2.0, top))
 
     def _water(self, outline: Any) -> None:
         """A body of water from its plan outline (n, 2): reeds, sand, shallows and depth."""
@@ -126,12 +129,22 @@ class Block:
         middle = outline.mean(0)
         away = outline - middle
         away = away / np.hypot(away[:, 0], away[:, 1])[:, None]
+        outline = outline + away * self._uneven(len(outline))[:, None]
         self.scene.add(SHORE, warp(outline + away * 5.0), (96, 108, 62))
         self.scene.add(SHORE, warp(outline + away * 2.0), (158, 148, 116))
         self.scene.add(WATER, warp(outline), shade(colour, 1.18), driver="water")
         self.scene.add(WATER, warp(outline - away * 4.0), shade(colour, 1.07))
         self.scene.add(WATER, warp(outline - away * 10.0), colour)
         self.scene.add(WATER, warp(outline - away * 18.0), shade(colour, 0.94))
+
+    def _uneven(self, corners: int) -> Any:
+        """Small bays and tongues (corners,) of a shore, in pixels."""
+        around = np.linspace(0.0, 2.0 * np.pi, corners, endpoint=False)
+        bays = ((5, 3.0), (9, 2.6), (14, 2.0), (23, 1.4))
+        return np.sum(
+            [size * np.sin(number * around + self._stream.uniform(0.0, 6.28)) for number, size in bays],
+            axis=0,
+        )
 
     def _park(self) -> None:
         stream, warp, plan = self._stream, self._warp, self._plan
@@ -145,7 +158,7 @@ class Block:
             self.scene.add(ROAD, warp(start + share * (end - start) + bow), (178, 166, 142), 6.0)
         court = np.array([stream.uniform(left + 120, right - 120), (top + bottom) / 2])
         for number in range(stream.randrange(1, 4)):
-            self._court(court + (number * 64.0, 0.0))
+            self._court(moved(court, number * 64.0, 0.0))
         for _ in range(stream.randrange(6, 10)):
             middle = (stream.uniform(left + 30, right - 30), stream.uniform(top + 30, bottom - 30))
             for _ in range(stream.randrange(3, 16)):
@@ -166,13 +179,17 @@ class Block:
     def _shops(self) -> None:
         stream, warp, plan = self._stream, self._warp, self._plan
         left, top, right, bottom = plan.inner_box(self._column, self._row)
-        self.scene.add(ROAD, self._outline(left + 14, top + 14, right - 14, bottom - 14), vary(stream, (118, 119, 122)))
+        self.scene.add(
+            ROAD, self._outline(left + 14, top + 14, right - 14, bottom - 14), vary(stream, (118, 119, 122))
+        )
         u = left + 110.0
         while u < right - 90.0:
             if stream.random() < 0.6:
                 frame = Frame(warp, u, (top + bottom) / 2 + stream.uniform(20.0, 60.0), -1)
                 width = stream.uniform(110.0, 170.0)
-                add_building(self.scene, frame, stream, 0.0, 0.0, width, stream.uniform(80.0, 130.0), 24.0, flat=True)
+                add_building(
+                    self.scene, frame, stream, 0.0, 0.0, width, stream.uniform(80.0, 130.0), 24.0, flat=True
+                )
             else:
                 width = 90.0
             u += width + stream.uniform(20.0, 40.0)
@@ -183,9 +200,11 @@ class Block:
                 self.scene.add(MARKING, bay, (196, 196, 190), 1.0)
                 if stream.random() < 0.5:
                     frame = Frame(warp, u + 5.0, row, 1)
-                    car = stream.choice(((226, 226, 228), (60, 62, 66), (150, 40, 36), (126, 130, 136), (60, 90, 140)))
+                    car = stream.choice(
+                        ((226, 226, 228), (60, 62, 66), (150, 40, 36), (126, 130, 136), (60, 90, 140))
+                    )
                     body = frame.rectangle(0.0, 0.0, 6.5, 15.0)
-                    self.scene.shadows.append(body + (-2.0, -4.0))
+                    self.scene.shadows.append(moved(body, -2.0, -4.0))
                     self.scene.add(CAR, body, vary(stream, car, 5.0))
 
     def _country(self) -> None:
@@ -203,4 +222,3 @@ class Block:
                 for v in np.arange(top + 10.0, bottom, 14.0):
                     line = self._warp([(west + 4, v), ((west + east) / 2, v), (east - 4, v)])
                     self.scene.add(YARD, line, shade(colour, 0.94), 4.0)
-

@@ -8,10 +8,25 @@ from dataclasses import dataclass
 from data_pipeline.sample_market.geometry import Frame, Points, Warp
 from data_pipeline.sample_market.plan import STREET_HALF_WIDTH, Lot, Plan
 from data_pipeline.sample_market.roofs import add_building
-from data_pipeline.sample_market.shapes import CAR, FITTING, LAWN, POOL, YARD, Colour, Scene, Tree, blob, vary
+from data_pipeline.sample_market.shapes import (
+    CAR,
+    FITTING,
+    LAWN,
+    POOL,
+    YARD,
+    Colour,
+    Scene,
+    Tree,
+    blob,
+    moved,
+    vary,
+)
 
 POOL_SHARE = 0.25
-LAWNS: tuple[Colour, ...] = ((104, 124, 72), (96, 119, 66), (116, 130, 80), (124, 130, 86), (90, 113, 66))
+"""Part of the lots with a pool."""
+CANOPY_SHARE = 0.42
+"""Part of the lots with a clump of large trees."""
+LAWNS: tuple[Colour, ...] = ((104, 123, 74), (99, 120, 70), (110, 127, 78), (116, 128, 82), (96, 117, 70))
 PAVINGS: tuple[Colour, ...] = ((168, 165, 158), (150, 147, 142), (122, 121, 120), (178, 168, 150))
 CARS: tuple[Colour, ...] = (
     (225, 226, 228),
@@ -93,9 +108,7 @@ class House:
         along = side * (width / 2 - drive / 2)
         near = self._front - STREET_HALF_WIDTH / 2 + 1.0
         colour = vary(stream, stream.choice(PAVINGS), 6.0)
-        scene.add(
-            YARD, frame.rectangle(along, (near - depth / 2) / 2, drive, -depth / 2 - near), colour
-        )
+        scene.add(YARD, frame.rectangle(along, (near - depth / 2) / 2, drive, -depth / 2 - near), colour)
         self._take(along, (near - depth / 2) / 2, drive + 4, -depth / 2 - near)
         walk = -side * stream.uniform(2.0, width / 4)
         scene.add(YARD, frame.rectangle(walk, (near - depth / 2) / 2, 4.0, -depth / 2 - near), colour)
@@ -108,7 +121,7 @@ class House:
         body = self._frame.rectangle(along, back, 6.5, 15.0)
         self.scene.add(CAR, body, colour)
         self.scene.add(FITTING, self._frame.rectangle(along, back - 1.5, 5.0, 3.0), (48, 54, 60))
-        self.scene.shadows.append(body + (-2.0, -4.0))
+        self.scene.shadows.append(moved(body, -2.0, -4.0))
 
     def _yard(self) -> None:
         stream, frame, scene = self._stream, self._frame, self.scene
@@ -126,15 +139,18 @@ class House:
         for edge in (-1, 1):
             if stream.random() < 0.35:
                 fence = frame(
-                    [(edge * (self._half_lot + 3.0), self._front + 18.0), (edge * (self._half_lot + 3.0), limit)]
+                    [
+                        (edge * (self._half_lot + 3.0), self._front + 18.0),
+                        (edge * (self._half_lot + 3.0), limit),
+                    ]
                 )
                 hedge = stream.random() < 0.5
                 scene.add(FITTING, fence, (62, 84, 48) if hedge else (128, 116, 100), 4.0 if hedge else 1.5)
 
     def _dig_pool(self, top: float, limit: float) -> None:
         stream, frame, scene = self._stream, self._frame, self.scene
-        depth = min(stream.uniform(25.0, 31.0), limit - top - 10.0)
-        width = stream.uniform(44.0, 58.0)
+        depth = min(stream.uniform(27.0, 33.0), limit - top - 10.0)
+        width = stream.uniform(46.0, 60.0)
         reach = max(0.0, self._half_lot - width / 2 - 6.0)
         along = stream.uniform(-reach, reach)
         back = max(top + 5.0, limit - depth - stream.uniform(5.0, 12.0)) + depth / 2
@@ -146,13 +162,13 @@ class House:
             outline = frame.rectangle(along, back, width, depth)
         else:
             outline = frame(
-                blob(stream, width / 2, depth / 2, 0.05 if style < 0.75 else 0.10, 28) + (along, back)
+                moved(blob(stream, width / 2, depth / 2, 0.05 if style < 0.75 else 0.10, 28), along, back)
             )
         rim = outline.mean(0)
         light: Colour = (198, 206, 204)
         scene.add(POOL, (outline - rim) * 1.05 + rim, light)
         scene.add(POOL, outline, blue, driver="pool")
-        scene.add(POOL, (outline - rim) * (0.72, 0.72) + rim + (2.0, 3.0), vary(stream, blue, 3.0))
+        scene.add(POOL, moved((outline - rim) * 0.72 + rim, 2.0, 3.0), vary(stream, blue, 3.0))
         for _ in range(stream.randrange(0, 5)):
             seat = along + stream.uniform(-width / 2, width / 2)
             scene.add(CAR, frame.rectangle(seat, back - depth / 2 - 3.0, 2.5, 5.0), (226, 226, 222))
@@ -164,14 +180,19 @@ class House:
         choice = stream.random()
         along = stream.choice((-1, 1)) * stream.uniform(self._half_lot * 0.5, self._half_lot - 14.0)
         back = stream.uniform(top + 14.0, max(top + 15.0, limit - 16.0))
-        if any(left - 10 < along < right + 10 and low - 10 < back < high + 10 for left, low, right, high in self._taken):
+        if any(
+            left - 10 < along < right + 10 and low - 10 < back < high + 10
+            for left, low, right, high in self._taken
+        ):
             return
         if choice < 0.10:
-            disc = frame(blob(stream, 8.0, 8.0, 0.0, 20) + (along, back))
+            disc = frame(moved(blob(stream, 8.0, 8.0, 0.0, 20), along, back))
             scene.add(POOL, disc, (40, 46, 58))
             scene.add(POOL, (disc - disc.mean(0)) * 0.8 + disc.mean(0), (60, 88, 122))
         elif choice < 0.16:
-            scene.add(POOL, frame.rectangle(along, back, 14.0, 10.0), vary(stream, stream.choice(POOL_BLUES), 6.0))
+            scene.add(
+                POOL, frame.rectangle(along, back, 14.0, 10.0), vary(stream, stream.choice(POOL_BLUES), 6.0)
+            )
         elif choice < 0.40:
             shed = stream.choice(((110, 98, 88), (136, 132, 126), (84, 138, 156), (150, 96, 70)))
             add_building(scene, frame, stream, along, back, 15.0, 12.0, 6.0, roof=vary(stream, shed, 6.0))
@@ -191,9 +212,9 @@ class House:
             )
         self.ornamental = len(self.scene.trees)
         wooded = stream.random()
-        if wooded < 0.42:
+        if wooded > CANOPY_SHARE:
             return
-        crowns = round(4 + 13 * (wooded - 0.42) / 0.58)
+        crowns = round(7 + 10 * wooded / CANOPY_SHARE)
         side = stream.choice((-1, 1))
         to_the_rear = stream.random() < 0.6
         middle = (
@@ -207,7 +228,7 @@ class House:
             radius = stream.randrange(12, 18)
             along = stream.gauss(middle[0], spread)
             back = stream.gauss(middle[1], spread)
-            if abs(along) > self._half_lot - 7.0 or not self._front + 6.0 < back < limit - 8.0:
+            if abs(along) > self._half_lot - radius * 0.6 or not self._front + 6.0 < back < limit - 8.0:
                 continue
             planted += self._try_tree(along, back, radius)
         self.canopy = self.scene.trees[self.ornamental :]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import datetime
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_pipeline.sample_market.blocks import Block
-from data_pipeline.sample_market.geometry import TOWN_PIXEL, WORLD_PIXELS, ZOOM, Warp, place_of, world_pixel
+from data_pipeline.sample_market.geometry import TOWN_PIXEL, ZOOM, Warp, place_of, world_pixel
 from data_pipeline.sample_market.house import House
 from data_pipeline.sample_market.paint import crown_mask, paint, shape_mask
 from data_pipeline.sample_market.plan import BLOCK_HEIGHT, BLOCK_WIDTH, Plan
@@ -50,7 +49,6 @@ DEGREE_DIGITS = 7
 """Decimals of the listed coordinates; the pictures and masks are centred on the rounded place."""
 
 
-
 def _shares(masks: NDArray[np.bool_]) -> dict[str, float]:
     covered = masks.sum(axis=(1, 2)) / masks[0].size
     return {driver: float(share) for driver, share in zip(DRIVERS, covered, strict=True)}
@@ -76,7 +74,9 @@ class SampleMarket:
 
     def __init__(self, houses: int = 1500, seed: int = 1, trend: Trend = "steady") -> None:
         if houses < 1:
-            raise UsageError(f"a town of {houses} houses cannot be built", remedy="Ask for at least one house.")
+            raise UsageError(
+                f"a town of {houses} houses cannot be built", remedy="Ask for at least one house."
+            )
         if trend not in TRENDS:
             raise UsageError(f"unknown market trend {trend!r}", remedy=f"Choose one of: {', '.join(TRENDS)}.")
         self.house_count = houses
@@ -219,7 +219,7 @@ class SampleMarket:
 
     def _find(self, house_id: str) -> House:
         try:
-            column, row, place = house_id.removeprefix("h").split("-")
+            column, row, _ = house_id.removeprefix("h").split("-")
             with self._lock:
                 block = self._block(int(column), int(row))
         except ValueError:
@@ -363,7 +363,7 @@ class SampleMarket:
             writer.writeheader()
             for record in self.house_records():
                 writer.writerows(self._listing_rows(record))
-        os.replace(partial, path)
+        partial.replace(path)
 
     def export_truth(self, folder: Path | str) -> None:
         """Write what only the town's maker knows: effects, shares and masks of the drivers.
@@ -396,4 +396,3 @@ class SampleMarket:
             "area_m2": f"{record['area_m2']:.0f}",
         }
         return spoil(self.seed, row)
-

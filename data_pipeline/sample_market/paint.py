@@ -90,7 +90,9 @@ def paint(scenes: Iterable[Scene], left: int, top: int, width: int, height: int)
     return np.asarray(picture)
 
 
-def _water_mask(shapes: list[Shape], left: int, top: int, width: int, height: int) -> NDArray[np.float32] | None:
+def _water_mask(
+    shapes: list[Shape], left: int, top: int, width: int, height: int
+) -> NDArray[np.float32] | None:
     waters = [shape for shape in shapes if shape.driver == "water"]
     if not waters:
         return None
@@ -111,9 +113,9 @@ def _grain(picture: Image.Image, water: NDArray[np.float32] | None, left: int, t
         green *= 1.0 - water
         ripple = window(grain().T, left * 1 + 100, top // 1, width, height)
         fine = fine * (1.0 - water) + 0.9 * ripple * water
-    light = 1.0 + fine * (0.028 + 0.055 * green) + coarse * (0.012 + 0.05 * green)
+    light = 1.0 + fine * (0.028 + 0.055 * green) + coarse * (0.012 + 0.038 * green)
     pixels = pixels * light[..., None]
-    pixels[..., 0] += coarse * green * 5.0
+    pixels[..., 0] += coarse * green * 4.0
     return Image.fromarray(np.clip(pixels, 0.0, 255.0).astype(np.uint8))
 
 
@@ -121,7 +123,8 @@ def _plant(picture: Image.Image, trees: Iterable[Tree], left: int, top: int, wid
     near = [
         tree
         for tree in trees
-        if left - MARGIN <= tree.x <= left + width + MARGIN and top - MARGIN <= tree.y <= top + height + MARGIN
+        if left - MARGIN <= tree.x <= left + width + MARGIN
+        and top - MARGIN <= tree.y <= top + height + MARGIN
     ]
     near.sort(key=lambda tree: (tree.y, tree.x, tree.radius))
     for tree in near:

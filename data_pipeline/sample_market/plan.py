@@ -13,6 +13,7 @@ import math
 import random
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal
 
 BLOCK_WIDTH = 950.0
@@ -23,11 +24,12 @@ ARTERIAL_HALF_WIDTH = 50.0
 """Half the land of a street or arterial, verges and pavements included."""
 STRIP_HALF_WIDTH = 28.0
 """Half the green strip between the back yards of a block."""
-GROUP_COLUMNS = 6
+GROUP_COLUMNS = 5
 GROUP_ROWS = 4
 """Blocks are dealt parks, shops, lakes and ponds in groups of this size."""
-PONDS_PER_GROUP = 4
-LOTS_PER_BLOCK = 9.9
+PONDS_PER_GROUP = 3
+"""At least; every second row of groups has one more."""
+LOTS_PER_BLOCK = 9.6
 """Average over the residential and the other blocks, less the drowned rows."""
 ROWS_PER_ARTERIAL = 7.8
 
@@ -123,7 +125,7 @@ class Plan:
             if self._across(*place) == "street" and place[1] > 0:
                 dealt[place] = "lake"
                 break
-        ponds = [place for place in places[2:] if place not in dealt][:PONDS_PER_GROUP]
+        ponds = [place for place in places[2:] if place not in dealt][: PONDS_PER_GROUP + group_row % 2]
         dealt.update(dict.fromkeys(ponds, "pond"))
         return dealt
 
@@ -148,7 +150,7 @@ class Plan:
         """Row whose upper street is the arterial of this band, in one column."""
         number, phase = self._bend(band)
         middle = (band + 0.5) * self.rows / self._bands
-        return round(middle + 1.5 * math.sin(number * column + phase))
+        return round(middle + 1.8 * math.sin(number * column + phase))
 
     def _across(self, column: int, row: int) -> StreetKind:
         for band in range(int(row * self._bands / self.rows) - 1, int(row * self._bands / self.rows) + 2):
@@ -214,7 +216,7 @@ class Plan:
             return None
         stream = self.stream("pond", column, row)
         lines = self.boundaries(column, row, 0)
-        length = stream.choice((2, 3, 3))
+        length = stream.choice((2, 3, 3, 3))
         first = stream.randrange(0, len(lines) - length)
         return Pond(lines[first] + 24.0, lines[first + length] - 24.0)
 
@@ -234,7 +236,7 @@ class Plan:
                 (top, middle - STRIP_HALF_WIDTH) if side == 0 else (bottom, middle + STRIP_HALF_WIDTH)
             )
             lines = self.boundaries(column, row, side)
-            for number, (left, right) in enumerate(zip(lines, lines[1:], strict=False)):
+            for number, (left, right) in enumerate(pairwise(lines)):
                 at_pond = pond is not None and left < pond.right - 20.0 and right > pond.left + 20.0
                 lots.append(
                     Lot(column, row, side, number, left, right, front, rear, lake[1 - side] or at_pond)

@@ -27,7 +27,7 @@ FULL_EFFECTS = {
 """Change of the log price by each driver; canopy is the most it can reach."""
 LEAST_SHARE = 0.01
 """Part of the centred picture that a driver must cover to count."""
-FULL_CANOPY_SHARE = 0.15
+FULL_CANOPY_SHARE = 0.10
 """Part of the centred picture from which canopy has its full effect."""
 NOISE = 0.07
 FIRST_SALE = datetime.date(2024, 1, 1)

@@ -15,6 +15,7 @@ from data_pipeline.sample_market.shapes import (
     Colour,
     Scene,
     cast_shadow,
+    moved,
     shade,
     vary,
 )
@@ -126,6 +127,6 @@ def _flat(
             stream.uniform(4.0, 9.0),
             stream.uniform(4.0, 8.0),
         )
-        scene.add(FITTING, spot + (-1.5, -3.0), shade(colour, 0.62))
+        scene.add(FITTING, moved(spot, -1.5, -3.0), shade(colour, 0.62))
         scene.add(FITTING, spot, shade(colour, 1.12))
     scene.shadows += cast_shadow(outline, height)

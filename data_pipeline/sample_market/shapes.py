@@ -83,7 +83,10 @@ class Scene:
             )
         shapes, shadows = (
             np.flatnonzero(
-                (boxes[:, 0] <= right) & (boxes[:, 1] <= bottom) & (boxes[:, 2] >= left) & (boxes[:, 3] >= top)
+                (boxes[:, 0] <= right)
+                & (boxes[:, 1] <= bottom)
+                & (boxes[:, 2] >= left)
+                & (boxes[:, 3] >= top)
             )
             for boxes in self._boxes
         )
@@ -109,10 +112,13 @@ def cast_shadow(footprint: Points, height: float) -> list[Points]:
     polygons = [moved]
     for number in range(len(footprint)):
         following = (number + 1) % len(footprint)
-        polygons.append(
-            np.array([footprint[number], footprint[following], moved[following], moved[number]])
-        )
+        polygons.append(np.array([footprint[number], footprint[following], moved[following], moved[number]]))
     return polygons
+
+
+def moved(points: Points, x: float, y: float) -> Points:
+    """The points (n, 2) moved by (x, y) pixels."""
+    return points + np.array([x, y])
 
 
 def shade(colour: Iterable[float], factor: float) -> Colour:

@@ -17,6 +17,7 @@ from data_pipeline.sample_market.shapes import (
     Colour,
     Scene,
     Tree,
+    moved,
     vary,
 )
 
@@ -59,8 +60,16 @@ def _dashes(scene: Scene, line: Points, period: float, share: float, colour: Col
         scene.add(MARKING, np.array([first, last]), colour, width)
 
 
-def _cars(scene: Scene, stream: random.Random, line: Points, offsets: tuple[float, ...], chance: float) -> None:
-    colours: tuple[Colour, ...] = ((226, 226, 228), (60, 62, 66), (146, 40, 36), (120, 124, 130), (50, 80, 132))
+def _cars(
+    scene: Scene, stream: random.Random, line: Points, offsets: tuple[float, ...], chance: float
+) -> None:
+    colours: tuple[Colour, ...] = (
+        (226, 226, 228),
+        (60, 62, 66),
+        (146, 40, 36),
+        (120, 124, 130),
+        (50, 80, 132),
+    )
     for number in range(len(line) - 1):
         if stream.random() > chance:
             continue
@@ -78,7 +87,7 @@ def _cars(scene: Scene, stream: random.Random, line: Points, offsets: tuple[floa
                 middle - ahead * length + side * half,
             ]
         )
-        scene.shadows.append(body + (-2.0, -4.0))
+        scene.shadows.append(moved(body, -2.0, -4.0))
         scene.add(CAR, body, vary(stream, stream.choice(colours), 4.0))
         glass = middle + ahead * length * 0.3
         scene.add(FITTING, np.array([glass - side * 2.4, glass + side * 2.4]), (46, 52, 58), 2.5)

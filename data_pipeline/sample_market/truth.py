@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,7 +87,7 @@ def write_truth(
         encoding="utf-8",
     )
     for name, path in partial.items():
-        os.replace(path, folder / name)
+        path.replace(folder / name)
 
 
 def read_masks(folder: Path | str, house_ids: Sequence[str], size: int = 224) -> NDArray[np.bool_]:
