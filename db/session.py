@@ -23,6 +23,7 @@ MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 HEAD = "0001"
 """The newest revision; a test holds it equal to the head of the migrations."""
 
+_CACHE_KIBIBYTES = 131_072
 _LOCK_NUMBER = 702_418_355
 
 
@@ -148,6 +149,7 @@ def _configure_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute(f"PRAGMA cache_size = -{_CACHE_KIBIBYTES}")
     cursor.close()
 
 

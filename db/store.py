@@ -70,7 +70,8 @@ def replace_listings(
 
         stored_sales = set(connection.scalars(select(Sale.id)))
         _delete_keys(connection, Sale, "id", stored_sales.difference(sales["sale_id"]))
-        _upsert(connection, Sale, ["id"], _sale_rows(sales, extra))
+        in_order = sales.sort_values("sale_id")
+        _upsert(connection, Sale, ["id"], _sale_rows(in_order, extra))
 
         connection.execute(delete(Reject))
         _insert(connection, Reject, _records(rejects[["source", "row", "house_id", "reason", "detail"]]))
@@ -243,26 +244,31 @@ def _house_places() -> Any:
 
 def _house_rows(houses: pd.DataFrame) -> Iterator[dict[str, Any]]:
     columns = ["house_id", "latitude", "longitude", "address", "listing_url"]
-    return iter(_records(houses[columns].rename(columns={"house_id": "id"})))
+    frame = houses[columns].rename(columns={"house_id": "id"})
+    for start in range(0, len(frame), _BATCH):
+        yield from _records(frame.iloc[start : start + _BATCH])
 
 
 def _sale_rows(sales: pd.DataFrame, extra: Sequence[str]) -> Iterator[dict[str, Any]]:
     columns = ["house_id", "price", "bedrooms", "bathrooms", "area_m2", "source_row"]
-    frame = sales[columns].assign(id=sales["sale_id"], sale_date=pd.to_datetime(sales["sale_date"]).dt.date)
-    attributes: Iterable[dict[str, Any]] = (
-        _records(sales[list(extra)]) if extra else ({} for _ in range(len(sales)))
-    )
-    for row, values in zip(_records(frame), attributes, strict=True):
-        yield {**row, "attributes": values}
+    for start in range(0, len(sales), _BATCH):
+        part = sales.iloc[start : start + _BATCH]
+        frame = part[columns].assign(id=part["sale_id"], sale_date=pd.to_datetime(part["sale_date"]).dt.date)
+        attributes = _records(part[list(extra)]) if extra else [{} for _ in range(len(part))]
+        for row, values in zip(_records(frame), attributes, strict=True):
+            yield {**row, "attributes": values}
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     columns = {}
     for name in frame.columns:
         series = frame[name]
-        values = series.astype(object).to_numpy(dtype=object, copy=True)
-        values[series.isna().to_numpy()] = None
-        columns[str(name)] = [value.item() if isinstance(value, np.generic) else value for value in values]
+        values = series.tolist()
+        if series.dtype == object:
+            values = [value.item() if isinstance(value, np.generic) else value for value in values]
+        for position in np.flatnonzero(series.isna().to_numpy()):
+            values[position] = None
+        columns[str(name)] = values
     names = list(columns)
     return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
