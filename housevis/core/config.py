@@ -107,13 +107,9 @@ class SiameseSection(Section):
     feature_dimension: int = Field(4, ge=1)
     pairs_per_house: int = Field(160, ge=1)
     epochs: int = Field(8, ge=1)
-    batch_size: int = Field(32768, ge=2)
-    """Pairs per step at most; small markets take smaller batches, at least 50 steps an epoch."""
-    learning_rate: float = Field(0.02, gt=0)
-    components: int = Field(256, ge=1)
-    """Principal components of the standardised pooled features that the ranker may use."""
-    weight_decay: float = Field(1000.0, ge=0)
-    """L2 penalty on the weights of the ranking score in standardised channels, divided by the houses."""
+    learning_rate: float = Field(3e-3, gt=0)
+    penalty: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
+    """L2 penalty on both layers, divided by the houses; ``auto`` is chosen by cross-validation."""
 
 
 class PricingSection(Section):

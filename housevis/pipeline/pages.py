@@ -14,6 +14,7 @@ from data_pipeline.archive import TileArchive
 from data_pipeline.frames import HouseImage
 from db.store import last_step, read_images
 from housevis.core.errors import RunError
+from housevis.explain.metrics import ANY_DRIVER, CEILINGS
 from housevis.pipeline.attention import load_parts
 from housevis.pipeline.embedding import HousePlace, PictureLoader
 from housevis.pipeline.evaluating import stage_seconds
@@ -232,8 +233,20 @@ def _report_data(project: Project, run: Run) -> ReportData:
         attribution=attribution,
         rights_reference=config.imagery.rights_reference,
         notice=FICTIONAL if config.sample_market is not None else None,
-        attention=tuple(AttentionScore(**score) for score in figures.get("attention", ())),
+        attention=_attention_scores(figures),
         atlas_link="atlas/index.html",
+    )
+
+
+def _attention_scores(figures: dict[str, Any]) -> tuple[AttentionScore, ...]:
+    """Heat on any true driver, of the run's own maps and of the yardsticks; the sample market only."""
+    shares = figures.get("town", {}).get("attention", ())
+    return tuple(
+        AttentionScore(
+            share["method"], share["ratio"], "reference" if share["method"] in CEILINGS else "method"
+        )
+        for share in shares
+        if share["region"] == ANY_DRIVER and share["ratio"] is not None
     )
 
 

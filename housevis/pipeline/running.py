@@ -41,8 +41,9 @@ def run(project: Project) -> StepResult:
         error_console.print(f"{result.step}: {state}", markup=False)
         results.append(result)
     run_id = results[-1].figures["run_id"]
-    promote(project.workspace, project.workspace.run(run_id))
-    write_results(project, find_run(project.workspace.folder.parent, run_id))
+    finished = find_run(project.workspace.folder.parent, run_id)
+    promote(project.workspace, finished)
+    write_results(project, finished)
     seconds = time.perf_counter() - started
     lines = [line for result in results for line in result.lines]
     lines.append(f"run {run_id} finished in {seconds:.0f} s")

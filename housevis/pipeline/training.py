@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from housevis.core.progress import progress_bar
@@ -10,10 +11,12 @@ from housevis.pipeline.project import Project
 from housevis.pipeline.results import StepResult, percent
 from housevis.pipeline.sold import EARLIER, SERVING, SoldHouses, load_sold_houses, start_run
 from housevis.pipeline.valuation import ValuationModel, fit_valuation_model, is_complete
-from housevis.runs import Run
+from housevis.runs import Run, read_json, write_json
+from housevis.vision.penalty import choose_penalty
 from housevis.vision.siamese import rank_accuracy
 
 STEP = "train"
+PENALTY = "penalty.json"
 
 
 def train(project: Project) -> StepResult:
@@ -54,6 +57,7 @@ def train(project: Project) -> StepResult:
         "later_sales": int((~sold.is_earlier).sum()),
         "sold_again_left_out": int(sold.sold_again.sum()),
         "cutoff": sold.cutoff.date().isoformat(),
+        "penalty": ranker_penalty(project, run, sold),
         "rank_accuracy": rank_accuracy(
             ranker.score(sold.pooled[later]),
             sold.sales.loc[later, "price"].to_numpy(),
@@ -65,6 +69,25 @@ def train(project: Project) -> StepResult:
     return StepResult(STEP, _lines(figures), figures, seconds)
 
 
+def ranker_penalty(project: Project, run: Run, sold: SoldHouses) -> float:
+    """The penalty of all rankers of a run, chosen once on the earlier sales where it is ``auto``."""
+    setting = project.config.siamese.penalty
+    if setting != "auto":
+        return setting
+    record = run.evaluation / PENALTY
+    if not record.is_file():
+        rows = sold.training_rows(EARLIER) & (sold.image_keys != "")
+        choice = choose_penalty(
+            sold.pooled[rows],
+            sold.sales.loc[rows, "price"].to_numpy(),
+            sold.folds[rows],
+            project.config.siamese,
+            project.config.seed,
+        )
+        write_json(record, asdict(choice))
+    return float(read_json(record)["penalty"])
+
+
 def fit_and_save(project: Project, run: Run, sold: SoldHouses, model_id: str) -> ValuationModel:
     """Fit one model of a run and write it to the run's folder."""
     rows = sold.training_rows(model_id)
@@ -74,6 +97,7 @@ def fit_and_save(project: Project, run: Run, sold: SoldHouses, model_id: str) ->
         sold.pooled[rows],
         sold.groups[rows],
         project.config,
+        penalty=ranker_penalty(project, run, sold),
     )
     model.save(model_folder(run, model_id))
     return model

@@ -15,7 +15,8 @@ from housevis.core.errors import ModelError
 from housevis.pricing.attributes import encode, visual_names, with_visual
 from housevis.pricing.model import HousePriceModel
 from housevis.pricing.splits import grouped_folds
-from housevis.vision.siamese import RankSiamese, cross_fitted_features, fit_rank_siamese
+from housevis.vision.cross_fitting import cross_fitted_features
+from housevis.vision.siamese import RankSiamese, fit_rank_siamese
 
 RANKER = "siamese.safetensors"
 TRAINING = "training.parquet"
@@ -120,6 +121,8 @@ def fit_valuation_model(
     pooled: NDArray[np.float32],
     groups: NDArray[np.str_],
     config: Config,
+    *,
+    penalty: float,
 ) -> ValuationModel:
     """Fit the ranker, then the boosting on attributes + visual features.
 
@@ -130,6 +133,7 @@ def fit_valuation_model(
         groups: Group of each sale ``(n,)``, for the inner folds of
             cross-fitted features.
         config: The configuration.
+        penalty: L2 penalty of the ranker.
 
     Raises:
         ModelError: Too few sales, or too few of them with a picture.
@@ -145,13 +149,13 @@ def fit_valuation_model(
         )
     seen, seen_prices = pooled[has_picture], prices[has_picture]
     visual = np.full((len(sales), config.siamese.feature_dimension), np.nan, dtype=np.float32)
-    ranker = fit_rank_siamese(seen, seen_prices, config.siamese, config.seed)
+    ranker = fit_rank_siamese(seen, seen_prices, config.siamese, config.seed, penalty=penalty)
     if config.pricing.visual_features == "in-sample":
         visual[has_picture] = ranker.embed(seen)
     else:
         folds = grouped_folds(groups[has_picture], config.pricing.folds, config.seed)
-        visual[has_picture], _ = cross_fitted_features(
-            seen, seen_prices, folds, config.siamese, config.seed, full=ranker
+        visual[has_picture] = cross_fitted_features(
+            seen, seen_prices, folds, config.siamese, config.seed, penalty=penalty, full=ranker
         )
     price_model = HousePriceModel(
         config.pricing, config.pricing.attributes, visual_names(visual.shape[1]), seed=config.seed

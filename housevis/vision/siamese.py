@@ -16,10 +16,10 @@ from torch.nn import functional
 
 from housevis.core.config import SiameseSection
 from housevis.core.errors import ModelError
-from housevis.core.progress import ProgressBar
-from housevis.vision.whitening import WhitenedComponents, whitened_components
 
-_LEAST_STEPS = 50
+STEPS_PER_EPOCH = 25
+_WEIGHT_START = 1e-3
+_HEAD_START = 0.5
 
 
 class RankSiamese(nn.Module):
@@ -138,36 +138,33 @@ def fit_rank_siamese(
     prices: np.ndarray,
     section: SiameseSection,
     seed: int,
-    progress: ProgressBar | None = None,
     *,
+    penalty: float,
     fingerprint: str = "",
 ) -> RankSiamese:
-    """Train the two linear layers on random pairs of houses with different prices.
+    """Train the two linear layers on random pairs of houses with different prices (C section 4).
 
     Each step embeds all houses with one matrix product and takes the
-    cross-entropy over a batch of pairs in `D` dimensions. The layers are
-    trained on whitened principal components of the standardised features;
-    all of that is linear and is folded into the embedding afterwards.
+    cross-entropy over its pairs in `D` dimensions. Features are standardised
+    for training; mean and deviation are folded into the embedding afterwards.
 
     A town has fewer houses than a backbone has channels, so that the ranker
     would learn them by heart. The loss therefore carries
-    ``weight_decay / (2 n) |u|^2``, where `u` are the weights of the score
-    ``(V_1 - V_0) . f`` in standardised channels: the penalty fades as houses
-    are added, and no early stopping is needed.
+    ``penalty / (2 n) (|W|^2 + |V|^2)`` in standardised channels: the penalty
+    fades as houses are added. :func:`housevis.vision.penalty.choose_penalty`
+    finds one.
 
     The gradient of the loss with respect to `f` always lies along
-    ``V_1 - V_0``, so the 4 x K layer learns one direction only; the others
-    keep their start (and noise, where they start at random). Here the first
-    row of `W` and the whole head are trained. The other rows are the first
-    principal components of the pictures, and stay so: visual features that
-    know no price, and so cannot over-fit to it.
+    ``V_1 - V_0``, so the part of `W` off that direction never learns: it
+    stays at its random start. The start is small, which keeps that noise out
+    of the visual features.
 
     Args:
         features: Pooled features of the training houses `(n, K)`.
         prices: Their prices `(n,)`.
-        section: Dimension, pairs, epochs, learning rate, regularisation.
+        section: Dimension, pairs, epochs, learning rate.
         seed: Same seed, same result.
-        progress: Advanced by one per epoch.
+        penalty: L2 penalty, at least 0.
         fingerprint: The backbone's, kept with the weights.
 
     Returns:
@@ -177,29 +174,30 @@ def fit_rank_siamese(
         ModelError: Fewer than two houses with different prices, lengths that
             differ, or values that are not finite.
     """
-    features, prices = _checked(features, prices)
-    basis = whitened_components(features, section.components)
-    return _fit(features, prices, basis, section, seed, progress, fingerprint)
+    features, prices = check_training_houses(features, prices)
+    mean = features.mean(axis=0, dtype=np.float64)
+    deviation = features.std(axis=0, dtype=np.float64)
+    deviation = np.where(deviation > 1e-6 * max(1.0, float(deviation.max())), deviation, np.inf)
+    standard = torch.from_numpy(((features - mean) / deviation).astype(np.float32))
+    generator = torch.Generator().manual_seed(seed)
+    model = RankSiamese(features.shape[1], section.feature_dimension, fingerprint)
+    with torch.no_grad():
+        model.embedding.weight.normal_(0.0, _WEIGHT_START, generator=generator)
+        model.embedding.bias.zero_()
+        model.head.weight.normal_(0.0, _HEAD_START, generator=generator)
+        model.head.bias.zero_()
+    _train(model, standard, prices, section, penalty / len(prices), seed, generator)
+    _fold_standardisation(model, mean, deviation)
+    return model.eval()
 
 
-def _fit(
-    features: np.ndarray,
-    prices: np.ndarray,
-    basis: WhitenedComponents,
-    section: SiameseSection,
-    seed: int,
-    progress: ProgressBar | None,
-    fingerprint: str,
-) -> RankSiamese:
-    model = RankSiamese(basis.count, section.feature_dimension)
-    _start(model)
-    pairs = _random_pairs(prices, section.pairs_per_house * len(prices), seed)
-    penalty = torch.from_numpy(section.weight_decay / len(prices) / basis.variance).float()
-    _train(model, basis.transform(features), pairs, prices, penalty, section, seed, progress)
-    return _on_raw_features(model, basis, fingerprint)
+def check_training_houses(features: np.ndarray, prices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Features as float32 `(n, K)` and prices as float64 `(n,)`, fit to train on.
 
-
-def _checked(features: np.ndarray, prices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    Raises:
+        ModelError: Lengths that differ, values that are not finite, or fewer
+            than two different prices.
+    """
     features = np.asarray(features, dtype=np.float32)
     prices = np.asarray(prices, dtype=np.float64)
     if features.ndim != 2 or prices.shape != (len(features),):
@@ -209,25 +207,12 @@ def _checked(features: np.ndarray, prices: np.ndarray) -> tuple[np.ndarray, np.n
         )
     if not (np.isfinite(features).all() and np.isfinite(prices).all()):
         raise ModelError("a feature or a price is not finite", remedy="Leave such houses out.")
-    _check_prices(prices)
-    return features, prices
-
-
-def _check_prices(prices: np.ndarray) -> None:
     if len(np.unique(prices)) < 2:
         raise ModelError(
             "a ranker needs houses with different prices",
             remedy="There are fewer than two different prices among the training houses.",
         )
-
-
-def _start(model: RankSiamese) -> None:
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.zero_()
-        model.head.weight[0, 0], model.head.weight[1, 0] = -0.5, 0.5
-        for row in range(1, model.dimension):
-            model.embedding.weight[row, min(row, model.channels) - 1] = 1.0
+    return features, prices
 
 
 def _random_pairs(prices: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -244,125 +229,38 @@ def _random_pairs(prices: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 def _train(
     model: RankSiamese,
-    components: torch.Tensor,
-    pairs: np.ndarray,
+    standard: torch.Tensor,
     prices: np.ndarray,
-    penalty: torch.Tensor,
     section: SiameseSection,
+    weight_decay: float,
     seed: int,
-    progress: ProgressBar | None,
+    generator: torch.Generator,
 ) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    learns = torch.zeros(model.dimension, 1)
-    learns[0] = 1.0
-    held = model.embedding.weight.register_hook(lambda gradient: gradient * learns)
+    pairs = _random_pairs(prices, section.pairs_per_house * len(prices), seed)
     first, second = torch.from_numpy(pairs[:, 0].copy()), torch.from_numpy(pairs[:, 1].copy())
     dearer = torch.from_numpy((prices[pairs[:, 0]] > prices[pairs[:, 1]]).astype(np.int64))
-    size = max(1, min(section.batch_size, len(pairs) // _LEAST_STEPS))
-    trained = [model.embedding.weight, model.head.weight, model.head.bias]
-    optimiser = torch.optim.AdamW(trained, lr=section.learning_rate, weight_decay=0.0)
-    steps = section.epochs * -(-len(pairs) // size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=steps)
+    optimiser = torch.optim.Adam(
+        [model.embedding.weight, model.head.weight], lr=section.learning_rate, weight_decay=weight_decay
+    )
+    size = -(-len(pairs) // STEPS_PER_EPOCH)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=section.epochs * STEPS_PER_EPOCH)
     for _ in range(section.epochs):
         for batch in torch.randperm(len(pairs), generator=generator).split(size):
-            embedded = model.f(components)
+            embedded = model.f(standard)
             logits = model.logits(embedded[first[batch]], embedded[second[batch]])
-            score_weights = model.direction() @ model.embedding.weight
-            loss = functional.cross_entropy(logits, dearer[batch]) + 0.5 * (penalty @ score_weights**2)
+            loss = functional.cross_entropy(logits, dearer[batch])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             schedule.step()
-        if progress is not None:
-            progress.advance()
-    held.remove()
 
 
-def _on_raw_features(model: RankSiamese, basis: WhitenedComponents, fingerprint: str) -> RankSiamese:
-    folded = RankSiamese(len(basis.mean), model.dimension, fingerprint)
-    weight = model.embedding.weight.detach().double().numpy() @ basis.projection.T
-    bias = model.embedding.bias.detach().double().numpy() - weight @ basis.mean
-    with torch.no_grad():
-        folded.embedding.weight.copy_(torch.from_numpy(weight))
-        folded.embedding.bias.copy_(torch.from_numpy(bias))
-        folded.head.load_state_dict(model.head.state_dict())
-    return folded.eval()
-
-
-def cross_fitted_features(
-    features: np.ndarray,
-    prices: np.ndarray,
-    folds: np.ndarray,
-    section: SiameseSection,
-    seed: int,
-    *,
-    full: RankSiamese | None = None,
-    progress: ProgressBar | None = None,
-) -> tuple[np.ndarray, list[RankSiamese]]:
-    """Visual features of every house by a ranker that never saw it.
-
-    One siamese per fold is trained on the other folds. Its feature space is
-    its own up to a linear map, so it is aligned to the space of the model of
-    all houses: least squares on that fold model's own training rows. The
-    principal components are those of all pictures: they know no price.
-
-    Args:
-        features: Pooled features `(n, K)`.
-        prices: Prices `(n,)`.
-        folds: Fold number of every house `(n,)`.
-        section: As in :func:`fit_rank_siamese`.
-        seed: Same seed, same result.
-        full: The siamese fitted on all houses; None fits it here.
-        progress: Advanced by one per epoch of every fold.
-
-    Returns:
-        Out-of-fold features `(n, D)` float32, and the aligned fold models in
-        the order of the sorted fold numbers, each with the head of `full`.
-
-    Raises:
-        ModelError: As in :func:`fit_rank_siamese`, or fewer than two folds.
-    """
-    features, prices = _checked(features, prices)
-    numbers = np.unique(folds)
-    if len(numbers) < 2 or len(folds) != len(prices):
-        raise ModelError(
-            "cross-fitting needs at least two folds, and a fold number for every house",
-            remedy="Set pricing.folds to 2 or more.",
-        )
-    if full is None:
-        full = fit_rank_siamese(features, prices, section, seed)
-    reference = full.embed(features)
-    basis = whitened_components(features, section.components)
-    out_of_fold = np.empty_like(reference)
-    models: list[RankSiamese] = []
-    for position, number in enumerate(numbers):
-        held_out = folds == number
-        _check_prices(prices[~held_out])
-        model = _fit(
-            features[~held_out],
-            prices[~held_out],
-            basis,
-            section,
-            seed + 1 + position,
-            progress,
-            full.fingerprint,
-        )
-        _align(model, full, features[~held_out], reference[~held_out])
-        out_of_fold[held_out] = model.embed(features[held_out])
-        models.append(model)
-    return out_of_fold, models
-
-
-def _align(model: RankSiamese, full: RankSiamese, features: np.ndarray, reference: np.ndarray) -> None:
-    own = model.embed(features).astype(np.float64)
-    centre, target = own.mean(axis=0), reference.mean(axis=0, dtype=np.float64)
-    turn = np.linalg.lstsq(own - centre, reference - target, rcond=1e-3)[0]
-    weight = turn.T @ model.embedding.weight.detach().double().numpy()
-    bias = (model.embedding.bias.detach().double().numpy() - centre) @ turn + target
+def _fold_standardisation(model: RankSiamese, mean: np.ndarray, deviation: np.ndarray) -> None:
+    weight = model.embedding.weight.detach().double().numpy() / deviation
+    bias = model.embedding.bias.detach().double().numpy() - weight @ mean
     with torch.no_grad():
         model.embedding.weight.copy_(torch.from_numpy(weight))
         model.embedding.bias.copy_(torch.from_numpy(bias))
-        model.head.load_state_dict(full.head.state_dict())
 
 
 def rank_accuracy(scores: np.ndarray, prices: np.ndarray, *, pairs: int = 200_000, seed: int) -> float:
