@@ -214,7 +214,7 @@ class House:
         wooded = stream.random()
         if wooded > CANOPY_SHARE:
             return
-        crowns = round(7 + 10 * wooded / CANOPY_SHARE)
+        crowns = round(6 + 7 * wooded / CANOPY_SHARE)
         side = stream.choice((-1, 1))
         to_the_rear = stream.random() < 0.6
         middle = (
@@ -224,7 +224,7 @@ class House:
         spread, planted, tries = 12.0, 0, 0
         while planted < crowns and tries < 160:
             tries += 1
-            spread += 0.35
+            spread += 0.25
             radius = stream.randrange(12, 18)
             along = stream.gauss(middle[0], spread)
             back = stream.gauss(middle[1], spread)

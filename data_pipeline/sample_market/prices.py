@@ -27,7 +27,7 @@ FULL_EFFECTS = {
 """Change of the log price by each driver; canopy is the most it can reach."""
 LEAST_SHARE = 0.01
 """Part of the centred picture that a driver must cover to count."""
-FULL_CANOPY_SHARE = 0.10
+FULL_CANOPY_SHARE = 0.08
 """Part of the centred picture from which canopy has its full effect."""
 NOISE = 0.07
 FIRST_SALE = datetime.date(2024, 1, 1)
@@ -59,15 +59,15 @@ def market_level(trend: Trend, day: int) -> float:
 
 def location_level(east: float, north: float) -> float:
     """Log of the location's level; `east` and `north` run from -1 to 1 over the town."""
-    return 0.045 * east + 0.03 * north - 0.025 * (east * east + north * north)
+    return 0.04 * east + 0.025 * north - 0.02 * (east * east + north * north)
 
 
 def attribute_level(dwelling: Dwelling) -> float:
     """Log of what the listed attributes are worth."""
     return (
-        0.22 * math.log(dwelling.area_m2 / 175.0)
-        + 0.008 * (dwelling.bedrooms - 3)
-        + 0.012 * (dwelling.bathrooms - 2.0)
+        0.16 * math.log(dwelling.area_m2 / 175.0)
+        + 0.006 * (dwelling.bedrooms - 3)
+        + 0.010 * (dwelling.bathrooms - 2.0)
     )
 
 
