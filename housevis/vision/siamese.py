@@ -155,9 +155,10 @@ def fit_rank_siamese(
     finds one.
 
     The gradient of the loss with respect to `f` always lies along
-    ``V_1 - V_0``, so the part of `W` off that direction never learns: it
-    stays at its random start. The start is small, which keeps that noise out
-    of the visual features.
+    ``V_1 - V_0``, so all rows of `W` learn one and the same direction of the
+    channels, and the `D` visual features of a house are one number at `D`
+    scales. What else they hold is their random start, which is small to keep
+    that noise away from the boosting.
 
     Args:
         features: Pooled features of the training houses `(n, K)`.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from housevis.core.config import SiameseSection
 from housevis.core.errors import ModelError
-from housevis.vision.siamese import RankSiamese, cross_fitted_features, fit_rank_siamese, rank_accuracy
+from housevis.vision.siamese import RankSiamese, fit_rank_siamese, rank_accuracy
 
 CHANNELS = 40
 
@@ -27,12 +27,12 @@ def market() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def fitted(market: tuple[np.ndarray, np.ndarray]) -> RankSiamese:
-    return fit_rank_siamese(*market, SiameseSection(), seed=1, fingerprint="test net")
+    return fit_rank_siamese(*market, SiameseSection(), seed=1, penalty=100, fingerprint="test net")
 
 
 def test_it_ranks_houses_it_never_saw(market: tuple[np.ndarray, np.ndarray]) -> None:
     features, prices = market
-    model = fit_rank_siamese(features[:400], prices[:400], SiameseSection(), seed=1)
+    model = fit_rank_siamese(features[:400], prices[:400], SiameseSection(), seed=1, penalty=100)
     assert rank_accuracy(model.score(features[400:]), prices[400:], seed=2) > 0.82
     assert rank_accuracy(-model.score(features[400:]), prices[400:], seed=2) < 0.18
 
@@ -63,8 +63,8 @@ def test_the_embedding_acts_on_raw_pooled_features(fitted: RankSiamese, market) 
 
 
 def test_same_seed_same_result(market, fitted: RankSiamese) -> None:
-    again = fit_rank_siamese(*market, SiameseSection(), seed=1, fingerprint="test net")
-    other = fit_rank_siamese(*market, SiameseSection(), seed=2)
+    again = fit_rank_siamese(*market, SiameseSection(), seed=1, penalty=100, fingerprint="test net")
+    other = fit_rank_siamese(*market, SiameseSection(), seed=2, penalty=100)
     for name, tensor in fitted.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name])
     assert not torch.equal(fitted.embedding.weight, other.embedding.weight)
@@ -91,7 +91,7 @@ def test_constant_channels_and_one_price_apart(market) -> None:
     features = np.ones((6, 5), dtype=np.float32)
     features[:, 0] = [0, 0, 0, 1, 1, 1]
     prices = np.array([1e5, 1e5, 1e5, 2e5, 2e5, 2e5])
-    model = fit_rank_siamese(features, prices, SiameseSection(), seed=1)
+    model = fit_rank_siamese(features, prices, SiameseSection(), seed=1, penalty=100)
     assert np.isfinite(model.embed(features)).all()
     assert torch.equal(model.embedding.weight[:, 1:], torch.zeros(4, 4))
 
@@ -107,40 +107,12 @@ def test_constant_channels_and_one_price_apart(market) -> None:
 )
 def test_what_cannot_be_ranked(features: np.ndarray, prices: np.ndarray, message: str) -> None:
     with pytest.raises(ModelError, match=message):
-        fit_rank_siamese(features, prices, SiameseSection(), seed=1)
+        fit_rank_siamese(features, prices, SiameseSection(), seed=1, penalty=100)
 
 
 def test_wrong_channels_are_refused(fitted: RankSiamese) -> None:
     with pytest.raises(ModelError, match=r"\(n, 40\)"):
         fitted.embed(np.zeros((2, 7)))
-
-
-def test_cross_fitted_features_are_out_of_fold_and_aligned(market, fitted: RankSiamese) -> None:
-    features, prices = market
-    folds = np.arange(len(prices)) % 3
-    section = SiameseSection()
-    out_of_fold, models = cross_fitted_features(features, prices, folds, section, 1, full=fitted)
-    assert out_of_fold.shape == (600, 4)
-    assert len(models) == 3
-    for fold, model in enumerate(models):
-        np.testing.assert_array_equal(model.embed(features[folds == fold]), out_of_fold[folds == fold])
-    reference = fitted.embed(features)
-    for column in range(4):
-        assert np.corrcoef(out_of_fold[:, column], reference[:, column])[0, 1] > 0.9
-    direction = fitted.direction().detach().numpy()
-    scores = out_of_fold @ direction, reference @ direction
-    assert np.corrcoef(*scores)[0, 1] > 0.95
-    assert abs(np.log(scores[0].std() / scores[1].std())) < 0.2
-
-    changed = prices.copy()
-    changed[folds == 0] = prices[folds == 0][::-1]
-    again, _ = cross_fitted_features(features, changed, folds, section, 1, full=fitted)
-    np.testing.assert_array_equal(again[folds == 0], out_of_fold[folds == 0])
-
-
-def test_cross_fitting_needs_two_folds(market) -> None:
-    with pytest.raises(ModelError, match="at least two folds"):
-        cross_fitted_features(*market, np.zeros(600), SiameseSection(), 1)
 
 
 def test_a_small_market_is_not_learnt_by_heart() -> None:
@@ -149,21 +121,20 @@ def test_a_small_market_is_not_learnt_by_heart() -> None:
     features = generator.normal(size=(300, 500)).astype(np.float32)
     features += 3 * generator.normal(size=(300, 8)) @ generator.normal(size=(8, 500))
     prices = np.exp(generator.normal(size=300))
-    free = fit_rank_siamese(features, prices, SiameseSection(weight_decay=0), seed=1)
-    held = fit_rank_siamese(features, prices, SiameseSection(), seed=1)
+    free = fit_rank_siamese(features, prices, SiameseSection(), seed=1, penalty=0)
+    held = fit_rank_siamese(features, prices, SiameseSection(), seed=1, penalty=30_000)
     by_heart = rank_accuracy(free.score(features), prices, seed=1)
     with_penalty = rank_accuracy(held.score(features), prices, seed=1)
-    assert by_heart > 0.9
+    assert by_heart > 0.75
     assert with_penalty < by_heart - 0.1
 
 
-def test_the_directions_that_know_no_price_are_principal_components(market) -> None:
-    features, prices = market
-    first = fit_rank_siamese(features, prices, SiameseSection(), seed=1)
-    f = first.embed(features)
-    np.testing.assert_allclose(np.cov(f[:, 1:].T), np.eye(3), atol=0.01)
-    other = fit_rank_siamese(features, prices[::-1].copy(), SiameseSection(), seed=2)
-    np.testing.assert_allclose(other.embed(features)[:, 1:], f[:, 1:], atol=1e-4)
+def test_all_rows_of_the_embedding_learn_one_direction(market) -> None:
+    """Fact 2 of the design: dL/df lies along V_1 - V_0."""
+    model = fit_rank_siamese(*market, SiameseSection(), seed=1, penalty=1000)
+    f = model.embed(market[0])
+    spread = np.linalg.svd(f - f.mean(axis=0), compute_uv=False)
+    assert spread[1] < 0.05 * spread[0]
 
 
 @settings(max_examples=30, deadline=None)
