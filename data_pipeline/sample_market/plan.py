@@ -216,7 +216,7 @@ class Plan:
             return None
         stream = self.stream("pond", column, row)
         lines = self.boundaries(column, row, 0)
-        length = stream.choice((2, 3, 3, 3))
+        length = stream.choice((2, 3))
         first = stream.randrange(0, len(lines) - length)
         return Pond(lines[first] + 24.0, lines[first + length] - 24.0)
 
