@@ -6,6 +6,7 @@ help of each command says which of them it is for.
 
 from __future__ import annotations
 
+import io
 import sys
 from datetime import date, datetime
 from pathlib import Path
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="housevis",
-    help="House prices that explain themselves: estimates, how sure they are, and what in the picture moved them.",
+    help="House prices that explain themselves: estimates, how sure they are, and what the picture adds.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -51,10 +52,18 @@ Rights = Annotated[
 ]
 
 
-def _project(config: Path, runs: Path) -> AbstractContextManager[Project]:
+INTERRUPTED = 130
+"""Exit code after Ctrl-C; Typer turns the interrupt into it."""
+
+
+def _project(config: Path, runs: Path, rights: str | None = None) -> AbstractContextManager[Project]:
     from housevis.pipeline.project import open_project
 
-    return open_project(load_config(config), runs)
+    settings = load_config(config)
+    if rights:
+        imagery = settings.imagery.model_copy(update={"rights_reference": rights})
+        settings = settings.model_copy(update={"imagery": imagery})
+    return open_project(settings, runs)
 
 
 def _print(result: StepResult) -> None:
@@ -78,11 +87,11 @@ def _main(
 
 
 @app.command()
-def run(config: ConfigFile, runs: RunsFolder = Path("runs")) -> None:
+def run(config: ConfigFile, rights: Rights = None, runs: RunsFolder = Path("runs")) -> None:
     """Analysts: run every step, from listings to map and report; finished work is not done again."""
     from housevis import pipeline
 
-    with _project(config, runs) as project:
+    with _project(config, runs, rights) as project:
         _print(pipeline.run(project))
 
 
@@ -99,12 +108,13 @@ def ingest(config: ConfigFile, runs: RunsFolder = Path("runs")) -> None:
 def tiles(
     config: ConfigFile,
     plan: Annotated[bool, typer.Option("--plan", help="Only say how many tiles are needed.")] = False,
+    rights: Rights = None,
     runs: RunsFolder = Path("runs"),
 ) -> None:
     """Analysts: fetch the aerial tiles that the houses need into the archive."""
     from housevis import pipeline
 
-    with _project(config, runs) as project:
+    with _project(config, runs, rights) as project:
         _print(pipeline.plan_tiles(project) if plan else pipeline.tiles(project))
 
 
@@ -134,9 +144,7 @@ def explain(
             help="A configuration (the step of its run), or with --run a listings file.", metavar="SOURCE"
         ),
     ],
-    run_name: Annotated[
-        str | None, typer.Option("--run", help="A run's name or id.", metavar="RUN")
-    ] = None,
+    run_name: Annotated[str | None, typer.Option("--run", help="A run's name or id.", metavar="RUN")] = None,
     imagery: Imagery = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for overlays and heatmaps.npz.", metavar="FOLDER")
@@ -148,6 +156,12 @@ def explain(
     from housevis import pipeline
 
     if run_name is None:
+        if imagery or out or rights:
+            raise UsageError(
+                "--imagery, --out and --i-have-rights belong to listings, and these need a run",
+                where=str(source),
+                remedy="Add --run RUN.",
+            )
         if source.suffix != ".toml":
             raise UsageError(
                 "to explain a listings file, name the run",
@@ -161,7 +175,9 @@ def explain(
         raise UsageError(
             "--imagery and --out are needed with --run", remedy="Add --imagery ARCHIVE --out FOLDER."
         )
-    _print(pipeline.explain_listings(source, runs, run_name, imagery=imagery, out=out, rights_reference=rights))
+    _print(
+        pipeline.explain_listings(source, runs, run_name, imagery=imagery, out=out, rights_reference=rights)
+    )
 
 
 @app.command()
@@ -237,11 +253,22 @@ def estimate(
 
 def main() -> None:
     """Run the command line; errors become one message and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         app()
     except HousevisError as problem:
         error_console.print(f"Error: {problem}", markup=False)
         sys.exit(problem.exit_code)
     except KeyboardInterrupt:
-        error_console.print("Stopped. What is finished is kept; the same command goes on from there.")
-        sys.exit(130)
+        _say_stopped()
+        sys.exit(INTERRUPTED)
+    except SystemExit as ending:
+        if ending.code == INTERRUPTED:
+            _say_stopped()
+        raise
+
+
+def _say_stopped() -> None:
+    error_console.print("Stopped. What is finished is kept; the same command goes on from there.")

@@ -12,6 +12,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import pyarrow
+from pydantic import ValidationError
+
+from housevis.core.config import Config
 from housevis.core.errors import RunError
 from housevis.core.workspace import Workspace
 
@@ -50,11 +55,31 @@ def read_json(path: Path) -> Any:
             "this file of the run is missing", where=str(path), remedy="Run `housevis run CONFIG` again."
         ) from None
     except (json.JSONDecodeError, UnicodeDecodeError):
+        raise _damaged(path) from None
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """Read a table of a run.
+
+    Raises:
+        RunError: The file is missing or damaged.
+    """
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError:
         raise RunError(
-            "this file of the run is damaged",
-            where=str(path),
-            remedy="Delete the run's folder and run `housevis run CONFIG` again.",
+            "this file of the run is missing", where=str(path), remedy="Run `housevis run CONFIG` again."
         ) from None
+    except (pyarrow.ArrowException, ValueError):
+        raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> RunError:
+    return RunError(
+        "this file of the run is damaged",
+        where=str(path),
+        remedy="Delete the run's folder and run `housevis run CONFIG` again.",
+    )
 
 
 def package_versions() -> dict[str, str]:
@@ -110,6 +135,34 @@ class Run:
         """The report of price drivers."""
         return self.folder / "report.html"
 
+    @classmethod
+    def read(cls, folder: Path) -> Run:
+        """Read the run in a folder.
+
+        Raises:
+            RunError: Its record is missing or damaged.
+        """
+        record = read_json(folder / RECORD)
+        if not isinstance(record, dict) or not {"run_id", "fingerprint", "config", "backbone"} <= set(record):
+            raise _damaged(folder / RECORD)
+        return cls(folder, record)
+
+    def config(self) -> Config:
+        """The configuration that the run was made with, without its database.
+
+        Raises:
+            RunError: Another version of housevis made the run.
+        """
+        try:
+            return Config.model_validate(self.record["config"])
+        except ValidationError:
+            made_by = dict(self.record.get("versions", {})).get("housevis", "unknown")
+            raise RunError(
+                f"this version of housevis does not know the run's settings (made with version {made_by})",
+                where=str(self.folder / RECORD),
+                remedy="Make the run anew with `housevis run CONFIG`.",
+            ) from None
+
     def metrics(self) -> dict[str, Any]:
         """The figures that `evaluate` wrote."""
         return dict(read_json(self.folder / METRICS))
@@ -157,7 +210,7 @@ def open_or_create_run(workspace: Workspace, fingerprint: str, record: Mapping[s
 def list_runs(workspace: Workspace) -> list[Run]:
     """All runs of one configuration, the oldest first."""
     records = sorted(workspace.folder.glob(f"*/{RECORD}"))
-    return [Run(path.parent, read_json(path)) for path in records]
+    return [Run.read(path.parent) for path in records]
 
 
 def promote(workspace: Workspace, run: Run) -> None:
@@ -175,7 +228,7 @@ def find_run(runs_folder: Path, name_or_id: str) -> Run:
         name_or_id: A run's name or id.
 
     Raises:
-        RunError: There is no such run; the message lists those that exist.
+        RunError: There is no such run (the message lists those that exist), or its record is damaged.
     """
     run_id = name_or_id
     current = runs_folder / name_or_id / "current"
@@ -183,7 +236,7 @@ def find_run(runs_folder: Path, name_or_id: str) -> Run:
         run_id = current.read_text(encoding="utf-8").strip()
     for path in sorted(runs_folder.glob(f"*/*/{RECORD}")):
         if path.parent.name == run_id:
-            return Run(path.parent, read_json(path))
+            return Run.read(path.parent)
     known = sorted({path.parent.name for path in runs_folder.glob("*/current")})
     raise RunError(
         f"there is no finished run {name_or_id!r}",

@@ -20,6 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from housevis.core.errors import ConfigError
 
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+_LARGEST_SEED = 2**30
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 Attribute = str
@@ -45,7 +46,7 @@ class SampleMarketSection(Section):
     """The built-in fictional town, generated before `ingest`."""
 
     houses: int = Field(1500, ge=100)
-    seed: int = 1
+    seed: int = Field(1, ge=0, le=_LARGEST_SEED)
     trend: Literal["steady", "flat", "falling", "turning"] = "steady"
 
 
@@ -157,7 +158,7 @@ class Config(Section):
     """
 
     name: str
-    seed: int = 1
+    seed: int = Field(1, ge=0, le=_LARGEST_SEED)
     database: OptionalText = None
     """SQLAlchemy address; None keeps SQLite in the run's folder."""
     sample_market: SampleMarketSection | None = None
@@ -206,9 +207,13 @@ def load_config(path: str | Path) -> Config:
             where=str(file),
             remedy="Check the path, or start from examples/sample-market.toml.",
         ) from None
-    except (IsADirectoryError, UnicodeDecodeError, PermissionError) as problem:
+    except UnicodeDecodeError:
         raise ConfigError(
-            f"the configuration cannot be read ({problem.__class__.__name__})",
+            "the configuration is not in UTF-8", where=str(file), remedy="Save it as TOML in UTF-8."
+        ) from None
+    except OSError as problem:
+        raise ConfigError(
+            f"the configuration cannot be read ({problem.strerror})",
             where=str(file),
             remedy="It must be a TOML file in UTF-8.",
         ) from None
@@ -277,9 +282,7 @@ def _known_keys(location: list[str]) -> list[str]:
     for part in location:
         annotation = section.model_fields[part].annotation
         candidates = getattr(annotation, "__args__", (annotation,))
-        section = next(
-            kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel)
-        )
+        section = next(kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel))
     return list(section.model_fields)
 
 

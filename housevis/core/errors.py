@@ -74,5 +74,9 @@ class LeakError(ModelError):
     """An estimate that would be shown for a sale its own model was fitted on."""
 
 
+class StorageError(DataError):
+    """A file or folder that cannot be read or written, or a disk that is full."""
+
+
 class RunError(DataError):
     """A run that does not exist, is incomplete or was made with other settings."""

@@ -34,11 +34,14 @@ class AttentionMaps:
 def save_part(folder: Path, maps: AttentionMaps) -> None:
     """Write one part; the folder then holds one part more."""
     folder.mkdir(parents=True, exist_ok=True)
-    number = len(list(folder.glob("part-*.safetensors")))
+    numbers = [int(path.stem.removeprefix("part-")) for path in folder.glob("part-*.safetensors")]
+    number = max(numbers, default=-1) + 1
     target = folder / f"part-{number:05d}.safetensors"
     rows = maps.houses[list(COLUMNS)].to_dict(orient="list")
     temporary = folder / f".{target.name}"
-    temporary.write_bytes(save({"heats": np.ascontiguousarray(maps.heats)}, metadata={"rows": json.dumps(rows)}))
+    temporary.write_bytes(
+        save({"heats": np.ascontiguousarray(maps.heats)}, metadata={"rows": json.dumps(rows)})
+    )
     temporary.replace(target)
 
 
@@ -60,5 +63,7 @@ def load_parts(folder: Path) -> AttentionMaps:
                 "these attention maps are damaged", where=str(path), remedy="Delete the file and run again."
             ) from None
     if not frames:
-        return AttentionMaps(pd.DataFrame(columns=list(COLUMNS), dtype=object), np.zeros((0, 1, 1), np.float32))
+        return AttentionMaps(
+            pd.DataFrame(columns=list(COLUMNS), dtype=object), np.zeros((0, 1, 1), np.float32)
+        )
     return AttentionMaps(pd.concat(frames, ignore_index=True), np.concatenate(heats))

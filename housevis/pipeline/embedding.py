@@ -31,7 +31,7 @@ from housevis.pipeline.project import Project, fingerprint, frame_digest
 from housevis.pipeline.results import StepResult
 from housevis.vision.backbones import Backbone, load_backbone
 from housevis.vision.embed import FeatureStore, iterate_features
-from housevis.vision.engines import FeatureEngine, open_engine
+from housevis.vision.engines import open_engine
 
 STEP = "embed"
 STARTED = "embed-started"
@@ -68,7 +68,7 @@ def embed(project: Project) -> StepResult:
         vision=vision.model_dump(mode="json", exclude={"batch_size", "engine"}),
     )
     earlier = finished_step(project.engine, STEP, inputs)
-    if earlier is not None:
+    if earlier is not None and _features_are_there(project, earlier):
         return StepResult(STEP, _lines(earlier), earlier, float(earlier["seconds"]), skipped=True)
     started = time.perf_counter()
     backbone = load_backbone(vision)
@@ -89,6 +89,13 @@ def embed(project: Project) -> StepResult:
     }
     finish_step(project.engine, STEP, inputs, figures)
     return StepResult(STEP, _lines(figures), figures, seconds)
+
+
+def _features_are_there(project: Project, figures: dict) -> bool:
+    imagery = project.config.imagery
+    store = open_store(project.workspace.features, figures["backbone"]["fingerprint"])
+    images = read_images(project.engine, imagery.framing, imagery.zoom)
+    return set(images["image_key"].dropna()) <= store.keys()
 
 
 def _lines(figures: dict) -> list[str]:
@@ -121,9 +128,7 @@ class PictureLoader:
     def take_finished(self, stored_keys: set[str]) -> list[dict]:
         """Hand over, once, the rows of pictures whose feature is stored."""
         with self._lock:
-            finished = [
-                house_id for house_id, row in self.rows.items() if row["image_key"] in stored_keys
-            ]
+            finished = [house_id for house_id, row in self.rows.items() if row["image_key"] in stored_keys]
             return [self.rows.pop(house_id) for house_id in finished]
 
     def skip_known(self, keys: Iterable[str]) -> None:
@@ -172,12 +177,15 @@ class HousePlace:
     longitude: float
 
 
+def places_in_order(houses: pd.DataFrame) -> list[HousePlace]:
+    """The houses in the order of their rows."""
+    columns = (houses["house_id"].astype(str), houses["latitude"], houses["longitude"])
+    return [HousePlace(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+
+
 def house_places(houses: pd.DataFrame, zoom: int) -> list[HousePlace]:
     """The houses in the order of their tiles, so that neighbours are decoded together."""
-    places = [
-        HousePlace(str(row.house_id), float(row.latitude), float(row.longitude))
-        for row in houses[["house_id", "latitude", "longitude"]].itertuples(index=False)
-    ]
+    places = places_in_order(houses)
 
     def tile(place: HousePlace) -> tuple[int, int]:
         found = tile_of(place.latitude, place.longitude, zoom)
@@ -236,6 +244,7 @@ def _embed_houses(
         for batch in batches:
             rows = [loader.rows[place.house_id] for place in batch.items]
             keys = [row["image_key"] for row in rows]
+            assert batch.pooled is not None
             store.append(keys, batch.pooled)
             stored_keys.update(keys)
             save(loader.take_finished(stored_keys))

@@ -13,8 +13,8 @@ from db.store import last_step, save_estimates
 from housevis.core.machine import machine_facts
 from housevis.core.progress import progress_bar
 from housevis.explain.metrics import TRUE_MASK
-from housevis.pipeline.explaining import build_grad_weights
-from housevis.pipeline.judging import DRIVER_PREFIX, calibrate_model, judge_sold_houses
+from housevis.pipeline.explaining import GRAD_WEIGHTS, build_grad_weights
+from housevis.pipeline.judging import DRIVER_PREFIX, calibrate_model, driver_columns, judge_sold_houses
 from housevis.pipeline.project import Project
 from housevis.pipeline.results import StepResult, percent, points
 from housevis.pipeline.sold import EARLIER, SERVING, SoldHouses, current_run, load_sold_houses
@@ -48,7 +48,7 @@ def evaluate(project: Project) -> StepResult:
     """
     sold = load_sold_houses(project)
     run = current_run(project, sold, after="explain")
-    if STEP in run.steps():
+    if STEP in run.steps() and _results_are_there(run):
         done = run.steps()[STEP]
         figures = run.metrics()
         return StepResult(STEP, _lines(figures), figures, done["seconds"], skipped=True)
@@ -69,6 +69,11 @@ def evaluate(project: Project) -> StepResult:
     write_json(run.folder / METRICS, figures)
     run.finish(STEP, seconds, {"share_with": figures["headline"]["share_with"]})
     return StepResult(STEP, _lines(figures), figures, seconds)
+
+
+def _results_are_there(run: Run) -> bool:
+    files = (run.estimates, run.folder / METRICS, run.serving / GRAD_WEIGHTS)
+    return is_complete(run.serving) and all(file.is_file() for file in files)
 
 
 def _save_table(table: pd.DataFrame, path: Path) -> None:
@@ -104,7 +109,7 @@ def _figures(project: Project, run: Run, sold: SoldHouses, table: pd.DataFrame) 
         config.pricing,
         seed=config.seed,
     )
-    drivers = table.loc[~sold.is_earlier, [name for name in table if name.startswith(DRIVER_PREFIX)]]
+    drivers = later[driver_columns(later)]
     return {
         "run_id": run.run_id,
         "headline": {
@@ -130,13 +135,15 @@ def _figures(project: Project, run: Run, sold: SoldHouses, table: pd.DataFrame) 
                 "mean_absolute": float(drivers[name].abs().mean()),
                 "mean_absolute_share": float((drivers[name].abs() / later["estimate"]).mean()),
             }
-            for name in drivers
+            for name in driver_columns(later)
         },
         "deviations": _deviations(project),
         "pictures": {
             "later_sales_without_picture": int((~later["used_picture"]).sum()),
             "later_sales_sharing_a_picture_with_an_earlier_one": int(
-                np.isin(sold.image_keys[~sold.is_earlier], sold.image_keys[rows & (sold.image_keys != "")]).sum()
+                np.isin(
+                    sold.image_keys[~sold.is_earlier], sold.image_keys[rows & (sold.image_keys != "")]
+                ).sum()
             ),
         },
     }
@@ -210,10 +217,16 @@ def _town_lines(figures: dict[str, Any]) -> list[str]:
     ceiling_gain = town["gain_of_ceiling"]["estimate"]
     pooled = next(score for score in town["attention"] if score["method"] == "transferred")
     best = next(score for score in town["attention"] if score["method"] == TRUE_MASK)
-    return [
+    brought = (
+        f"; the pictures bring {headline['gain'] / ceiling_gain:.0%} of that" if ceiling_gain > 0 else ""
+    )
+    lines = [
         f"the town's truth: {percent(town['ceiling'])} with the true drivers as columns "
-        f"({points(ceiling_gain)}; the pictures bring {headline['gain'] / ceiling_gain:.0%} of that), "
-        f"{percent(town['location_only'])} with the location alone",
-        f"heat on the true drivers: {pooled['lift']:.2f} times a uniform map "
-        f"(true masks on the same grid: {best['lift']:.2f})",
+        f"({points(ceiling_gain)}{brought}), {percent(town['location_only'])} with the location alone"
     ]
+    if pooled["lift"] is not None and best["lift"] is not None:
+        lines.append(
+            f"heat on the true drivers: {pooled['lift']:.2f} times a uniform map "
+            f"(true masks on the same grid: {best['lift']:.2f})"
+        )
+    return lines

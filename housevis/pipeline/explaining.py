@@ -52,9 +52,7 @@ class Explainer:
         Raises:
             ModelError: The folder holds none, or one of another backbone.
         """
-        database = GradWeightDatabase.load(
-            folder / GRAD_WEIGHTS, backbone_fingerprint=backbone_fingerprint
-        )
+        database = GradWeightDatabase.load(folder / GRAD_WEIGHTS, backbone_fingerprint=backbone_fingerprint)
         return cls(ValuationModel.load(folder).ranker, database)
 
     def explain(
@@ -96,12 +94,12 @@ def explain(project: Project) -> StepResult:
         (houses per database) and ``images_per_second``.
 
     Raises:
-        RunError: `train` is not finished.
+        RunError: `train` is not finished, or stored attention maps are damaged.
     """
     sold = load_sold_houses(project)
     run = current_run(project, sold, after="train")
-    if STEP in run.steps():
-        done = run.steps()[STEP]
+    done = run.steps().get(STEP)
+    if done is not None and len(load_parts(run.maps).houses) == done["figures"]["houses"]:
         return StepResult(STEP, _lines(done["figures"]), done["figures"], done["seconds"], skipped=True)
     started = time.perf_counter()
     sizes = {
@@ -130,8 +128,12 @@ def build_grad_weights(config: Config, run: Run, sold: SoldHouses, model_id: str
     if (folder / GRAD_WEIGHTS).is_file():
         return GradWeightDatabase.load(folder / GRAD_WEIGHTS, backbone_fingerprint=backbone["fingerprint"])
     rows = sold.training_rows(model_id) & (sold.image_keys != "")
+    ranker = ValuationModel.load(folder).ranker
     database = rank_grad_weights(
-        **ValuationModel.load(folder).layers(),
+        embedding_weight=ranker.embedding.weight.detach().numpy(),
+        embedding_bias=ranker.embedding.bias.detach().numpy(),
+        head_weight=ranker.head.weight.detach().numpy(),
+        head_bias=ranker.head.bias.detach().numpy(),
         features=sold.pooled[rows],
         prices=sold.sales.loc[rows, "price"].to_numpy(),
         house_ids=sold.sales.loc[rows, "house_id"].astype(str).tolist(),
@@ -187,6 +189,8 @@ def _explain_part(
 ) -> AttentionMaps:
     frames, heats = [], []
     for batch in iterate_features(loader.pixels, places, engine, batch_size=engine.batch_size, want="both"):
+        assert batch.maps is not None
+        assert batch.pooled is not None
         house_ids = np.array([place.house_id for place in batch.items], dtype=object)
         model_ids = shown.loc[house_ids, "model_id"].to_numpy(dtype=str)
         for model_id in np.unique(model_ids):

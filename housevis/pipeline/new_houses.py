@@ -8,28 +8,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
 from data_pipeline.archive import TileArchive
 from data_pipeline.fetch import fetch_tiles
 from data_pipeline.frames import HouseImage, tiles_needed
 from data_pipeline.listings import read_new_listings
-from data_pipeline.providers import UNKNOWN, Provider, check_rights, find_provider
+from data_pipeline.providers import PROVIDERS, UNKNOWN, Provider, check_rights, find_provider
 from db.session import open_database
 from housevis.core.config import Config, ImagerySection
-from housevis.core.errors import ListingsError, UsageError
+from housevis.core.errors import ImageryError, ListingsError, RunError, UsageError
 from housevis.core.progress import progress_bar
-from housevis.explain.heatmap import heat_to_rgba, shared_scale
-from housevis.pipeline.embedding import HousePlace, PictureLoader
+from housevis.core.storage import explained_disk_errors
+from housevis.pipeline.embedding import HousePlace, PictureLoader, places_in_order
 from housevis.pipeline.explaining import Explainer
 from housevis.pipeline.judging import estimate_table, interval_features
+from housevis.pipeline.result_files import check_result_file, write_attention, write_csv, write_rejects
 from housevis.pipeline.results import StepResult
-from housevis.pipeline.valuation import ValuationModel
+from housevis.pipeline.valuation import ValuationModel, is_complete
 from housevis.pricing.intervals import Calibration
 from housevis.runs import Run, find_run
 from housevis.vision.backbones import load_backbone
@@ -37,7 +36,6 @@ from housevis.vision.embed import iterate_features
 from housevis.vision.engines import open_engine
 
 ESTIMATE_COLUMNS = ["id", "estimate", "low", "high", "currency", "valuation_date", "imagery"]
-METHOD = "grad-weight transfer"
 
 
 def estimate(
@@ -68,14 +66,19 @@ def estimate(
         RunError: There is no such finished run.
         ListingsError: The file cannot be read, or no row of it can be used.
         RightsError: The imagery's terms do not allow it.
+        UsageError: `out` is a folder, or the listings themselves.
+        StorageError: The file cannot be written.
     """
+    check_result_file(out, listings)
     run, config = _finished_run(runs_folder, run_name)
     houses, rejects = _read_houses(listings, config)
     houses["sale_date"] = houses["sale_date"].fillna(pd.Timestamp(as_of))
     pooled = np.full((len(houses), run.record["backbone"]["channels"]), np.nan, dtype=np.float32)
+    credit_lines: list[str] = []
     if imagery is not None:
         with _open_imagery(imagery, config, houses, rights_reference) as archive:
-            for batch in _batches(archive, config, houses, "estimate", want="pooled"):
+            credit_lines = _credits(archive, rights_reference)
+            for batch in _batches(archive, config, houses, "estimate"):
                 pooled[batch.rows] = batch.pooled
     model = ValuationModel.load(run.serving)
     table = estimate_table(model, houses, pooled)
@@ -93,15 +96,16 @@ def estimate(
             "imagery": np.where(table["used_picture"], "yes", "none"),
         }
     )
-    _write_csv(result[ESTIMATE_COLUMNS], out)
+    write_csv(result[ESTIMATE_COLUMNS], out)
     without = int((~table["used_picture"]).sum())
     lines = [
         f"estimated {len(result):,} houses with the serving model of run {run.run_id}: {out}",
         "These are estimates, not appraisals.",
+        *credit_lines,
     ]
     if without:
         lines.append(f"{without:,} of them have no imagery and are estimated from their attributes alone")
-    lines += _rejected(rejects, out.with_name(out.name + ".rejects.csv"))
+    lines += write_rejects(rejects, out.with_name(out.name + ".rejects.csv"))
     return StepResult("estimate", lines, {"houses": len(result), "without_imagery": without})
 
 
@@ -124,57 +128,68 @@ def explain_listings(
         out: Folder for ``<id>.png``, the picture under its map, and
             ``heatmaps.npz``: ``ids (n,)``, ``maps`` float32 ``(n, h, w)`` on
             the model's grid, ``bounds (n, 4)`` west, south, east, north
-            (EPSG:4326), ``method``, ``status (n,)``.
+            (EPSG:4326), ``method``, ``status (n,)``, ``files (n,)`` (names of
+            the overlays), ``attribution``.
         rights_reference: The user's own right to use the imagery.
 
     Raises:
         RunError: There is no such finished run.
         ListingsError: The file cannot be read, or no row of it can be used.
         RightsError: The imagery's terms do not allow it.
-        UsageError: Not one listing lies on the imagery.
+        ImageryError: Not one listing lies on the imagery.
+        StorageError: The folder cannot be written to.
     """
+    with explained_disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
     run, config = _finished_run(runs_folder, run_name)
     houses, rejects = _read_houses(listings, config)
     explainer = Explainer.load(run.serving, run.record["backbone"]["fingerprint"])
     found: list[pd.DataFrame] = []
     heats: list[NDArray[np.float32]] = []
-    pictures: dict[str, HouseImage] = {}
+    pictures: list[HouseImage] = []
     with _open_imagery(imagery, config, houses, rights_reference) as archive:
-        for batch in _batches(archive, config, houses, "explain", want="both"):
+        credit_lines = _credits(archive, rights_reference)
+        for batch in _batches(archive, config, houses, "explain"):
             ids = houses["house_id"].iloc[batch.rows].astype(str).tolist()
             frame, heat = explainer.explain(batch.maps, batch.pooled, ids)
             found.append(frame)
             heats.append(heat)
-            pictures.update(batch.pictures)
+            pictures += batch.pictures
     if not found:
-        raise UsageError(
+        raise ImageryError(
             "not one listing lies on the imagery",
             where=imagery,
             remedy="Check that the archive covers the houses at the run's zoom.",
         )
     table, maps = pd.concat(found, ignore_index=True), np.concatenate(heats)
-    _write_overlays(out, table, maps, pictures)
+    write_attention(out, table, maps, pictures)
     without = len(houses) - len(table)
     lines = [
         f"explained {len(table):,} houses with run {run.run_id}: {out}",
         "Attention shows association, not cause.",
+        *credit_lines,
     ]
     flat = int((table["status"] != "ok").sum())
     if flat:
         lines.append(f"{flat:,} maps show nothing; their status in heatmaps.npz says why")
     if without:
         lines.append(f"{without:,} houses have no imagery and no map")
-    lines += _rejected(rejects, out / "rejects.csv")
+    lines += write_rejects(rejects, out / "rejects.csv")
     return StepResult("explain", lines, {"houses": len(table), "without_imagery": without})
 
 
 def _finished_run(runs_folder: Path, run_name: str) -> tuple[Run, Config]:
     run = find_run(runs_folder, run_name)
-    return run, Config.model_validate(run.record["config"])
+    if not is_complete(run.serving):
+        raise RunError(
+            "this run is not finished", where=str(run.folder), remedy="Finish it with `housevis run CONFIG`."
+        )
+    return run, run.config()
 
 
 def _read_houses(listings: Path, config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
-    houses, rejects = read_new_listings(listings, config.listings, attributes=config.pricing.attributes)
+    attributes = [name for name in config.pricing.attributes if name != "sale_month"]
+    houses, rejects = read_new_listings(listings, config.listings, attributes=attributes)
     if houses.empty:
         reasons = ", ".join(sorted(set(rejects["reason"]))) or "the file has no rows"
         raise ListingsError(
@@ -190,7 +205,7 @@ def _open_imagery(
     imagery: str, config: Config, houses: pd.DataFrame, rights_reference: str | None
 ) -> Iterator[TileArchive]:
     """Pass the rights gate and open the tiles, fetched first where `imagery` is an address."""
-    if "{z}" not in imagery:
+    if "://" not in imagery:
         if not Path(imagery).is_file():
             raise UsageError(
                 "there is no such archive, and it is no tile address either",
@@ -198,7 +213,7 @@ def _open_imagery(
                 remedy="Give an MBTiles file, or an address with {z}, {x} and {y}.",
             )
         with TileArchive(imagery) as archive:
-            provider = _provider_of(archive, config)
+            provider = PROVIDERS.get(archive.provider, Provider(UNKNOWN, "", archive.attribution))
             check_rights(provider, rights_reference or archive.metadata.get("housevis_rights_reference"))
             yield archive
         return
@@ -206,28 +221,33 @@ def _open_imagery(
     provider = find_provider(section)
     reference = check_rights(provider, rights_reference)
     with tempfile.TemporaryDirectory(prefix="housevis-") as folder:
-        path = Path(folder) / "tiles.mbtiles"
+        metadata = {
+            "attribution": provider.attribution,
+            "housevis_provider": provider.name,
+            "housevis_rights_reference": reference or "",
+        }
         engine = open_database(Path(folder) / "manifest.sqlite")
         try:
-            fetch_tiles(
-                tiles_needed(houses, section, config.vision.image_size),
-                provider,
-                path,
-                engine,
-                connections=section.connections,
-                requests_per_second=section.requests_per_second,
-                rights_reference=reference,
-            )
-            with TileArchive(path) as archive:
+            with TileArchive.create(Path(folder) / "tiles.mbtiles", metadata) as archive:
+                fetch_tiles(
+                    tiles_needed(houses, section, config.vision.image_size),
+                    provider,
+                    archive,
+                    engine,
+                    connections=section.connections,
+                    requests_per_second=section.requests_per_second,
+                    rights_reference=reference,
+                )
                 yield archive
         finally:
             engine.dispose()
 
 
-def _provider_of(archive: TileArchive, config: Config) -> Provider:
-    if archive.provider == UNKNOWN:
-        return Provider(name=UNKNOWN, url="", attribution=archive.attribution)
-    return find_provider(ImagerySection(provider=archive.provider, zoom=config.imagery.zoom))
+def _credits(archive: TileArchive, rights_reference: str | None) -> list[str]:
+    """Whose imagery it is, and by what right it is used."""
+    reference = rights_reference or archive.metadata.get("housevis_rights_reference")
+    lines = [f"imagery: {archive.attribution}"] if archive.attribution else []
+    return [*lines, f"imagery used by right of: {reference}"] if reference else lines
 
 
 @dataclass(frozen=True)
@@ -235,67 +255,30 @@ class _HouseBatch:
     rows: NDArray[np.int64]
     maps: NDArray[np.float32]
     pooled: NDArray[np.float32]
-    pictures: dict[str, HouseImage]
+    pictures: list[HouseImage]
 
 
 def _batches(
-    archive: TileArchive, config: Config, houses: pd.DataFrame, task: str, *, want: str
+    archive: TileArchive, config: Config, houses: pd.DataFrame, task: str
 ) -> Iterator[_HouseBatch]:
     loader = PictureLoader(archive, config.imagery, config.vision)
     engine = open_engine(load_backbone(config.vision), config.vision.engine, config.vision.batch_size)
-    places = [
-        (row, HousePlace(str(house.house_id), float(house.latitude), float(house.longitude)))
-        for row, house in enumerate(houses.itertuples(index=False))
-    ]
-    pictures: dict[str, HouseImage] = {}
+    places = list(enumerate(places_in_order(houses)))
+    pictures: dict[int, HouseImage] = {}
 
     def load(item: tuple[int, HousePlace]) -> NDArray[np.uint8] | None:
-        image = loader.picture(item[1])
+        row, place = item
+        image = loader.picture(place)
         if image is not None:
-            pictures[item[1].house_id] = image
+            pictures[row] = image
         return None if image is None else image.pixels
 
     with progress_bar(task, len(places)) as bar:
-        for batch in iterate_features(load, places, engine, want=want):
+        for batch in iterate_features(load, places, engine, want="both"):
             bar.advance(len(batch.items) + len(batch.missing))
             if batch.items:
-                shown = {place.house_id: pictures.pop(place.house_id) for _, place in batch.items}
-                rows = np.array([row for row, _ in batch.items])
-                yield _HouseBatch(rows, batch.maps, batch.pooled, shown)
-
-
-def _write_csv(table: pd.DataFrame, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.writing")
-    table.to_csv(temporary, index=False)
-    temporary.replace(path)
-
-
-def _rejected(rejects: pd.DataFrame, path: Path) -> list[str]:
-    if rejects.empty:
-        return []
-    _write_csv(rejects, path)
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejects["reason"].value_counts().items())
-    return [f"left out {len(rejects):,} rows that cannot be used ({reasons}): {path}"]
-
-
-def _write_overlays(
-    out: Path, table: pd.DataFrame, maps: NDArray[np.float32], pictures: dict[str, HouseImage]
-) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    scale = shared_scale(maps)
-    for house_id, heat in zip(table["house_id"], maps, strict=True):
-        picture = Image.fromarray(pictures[house_id].pixels).convert("RGBA")
-        overlay = Image.fromarray(heat_to_rgba(heat, scale)).resize(picture.size, Image.Resampling.BICUBIC)
-        name = quote(str(house_id), safe="") or "_"
-        Image.alpha_composite(picture, overlay).convert("RGB").save(out / f"{name}.png")
-    temporary = out / ".heatmaps.npz"
-    np.savez(
-        temporary,
-        ids=table["house_id"].to_numpy(dtype=str),
-        maps=maps,
-        bounds=np.array([pictures[house_id].bounds for house_id in table["house_id"]]),
-        method=np.array(METHOD),
-        status=table["status"].to_numpy(dtype=str),
-    )
-    temporary.replace(out / "heatmaps.npz")
+                assert batch.maps is not None
+                assert batch.pooled is not None
+                rows = [row for row, _ in batch.items]
+                shown = [pictures.pop(row) for row in rows]
+                yield _HouseBatch(np.array(rows), batch.maps, batch.pooled, shown)

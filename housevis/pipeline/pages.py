@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -13,19 +14,20 @@ import pandas as pd
 from data_pipeline.archive import TileArchive
 from data_pipeline.frames import HouseImage
 from db.store import last_step, read_images
-from housevis.core.errors import RunError
+from housevis.core.config import Config
+from housevis.core.errors import RunError, UsageError
 from housevis.explain.metrics import ANY_DRIVER, CEILINGS
 from housevis.pipeline.attention import load_parts
 from housevis.pipeline.embedding import HousePlace, PictureLoader
 from housevis.pipeline.evaluating import stage_seconds
 from housevis.pipeline.explaining import shown_sales
 from housevis.pipeline.judging import DRIVER_PREFIX
-from housevis.pipeline.project import Project
+from housevis.pipeline.project import Project, fingerprint
 from housevis.pipeline.results import StepResult
 from housevis.pipeline.sold import SoldHouses, current_run, load_sold_houses
 from housevis.pipeline.training import model_folder
 from housevis.pipeline.valuation import ValuationModel
-from housevis.runs import Run, find_run
+from housevis.runs import Run, find_run, read_parquet
 from housevis.views.atlas import build_atlas
 from housevis.views.data import (
     AblationRow,
@@ -37,6 +39,7 @@ from housevis.views.data import (
     ReportData,
 )
 from housevis.views.report import build_report
+from housevis.views.server import check_loopback
 from housevis.views.server import serve as serve_folder
 
 FICTIONAL = (
@@ -49,7 +52,7 @@ def atlas(project: Project) -> StepResult:
     """Build the map of sold houses; works from disk, without a connection.
 
     Returns:
-        Figures ``page``, ``houses``, ``run_id``.
+        Figures ``page``, ``houses``, ``run_id``, ``settings`` (fingerprint).
 
     Raises:
         RunError: `evaluate` is not finished.
@@ -58,15 +61,20 @@ def atlas(project: Project) -> StepResult:
     sold = load_sold_houses(project)
     run = current_run(project, sold, after="evaluate")
     page = run.atlas / "index.html"
-    if "atlas" in run.steps() and page.is_file():
-        done = run.steps()["atlas"]
+    done, settings = run.steps().get("atlas"), _shown_settings(project.config)
+    if done is not None and done["figures"].get("settings") == settings and page.is_file():
         return StepResult("atlas", _atlas_lines(page), done["figures"], done["seconds"], skipped=True)
     started = time.perf_counter()
     with TileArchive(project.workspace.archive) as archive:
         loader = PictureLoader(archive, project.config.imagery, project.config.vision)
         built = build_atlas(_atlas_data(project, run, sold, loader, archive.attribution), run.atlas)
     seconds = time.perf_counter() - started
-    figures = {"page": str(built.page), "houses": built.houses, "run_id": run.run_id}
+    figures = {
+        "page": str(built.page),
+        "houses": built.houses,
+        "run_id": run.run_id,
+        "settings": settings,
+    }
     run.finish("atlas", seconds, figures)
     return StepResult("atlas", _atlas_lines(page), figures, seconds)
 
@@ -75,7 +83,7 @@ def report(project: Project) -> StepResult:
     """Build the page of price drivers: one self-contained HTML file.
 
     Returns:
-        Figures ``page``, ``run_id``.
+        Figures ``page``, ``run_id``, ``settings`` (fingerprint).
 
     Raises:
         RunError: `evaluate` is not finished.
@@ -84,13 +92,13 @@ def report(project: Project) -> StepResult:
     sold = load_sold_houses(project)
     run = current_run(project, sold, after="evaluate")
     lines = [f"report of price drivers: {run.report}"]
-    if "report" in run.steps() and run.report.is_file():
-        done = run.steps()["report"]
+    done, settings = run.steps().get("report"), _shown_settings(project.config)
+    if done is not None and done["figures"].get("settings") == settings and run.report.is_file():
         return StepResult("report", lines, done["figures"], done["seconds"], skipped=True)
     started = time.perf_counter()
     build_report(_report_data(project, run), run.report)
     seconds = time.perf_counter() - started
-    figures = {"page": str(run.report), "run_id": run.run_id}
+    figures = {"page": str(run.report), "run_id": run.run_id, "settings": settings}
     run.finish("report", seconds, figures)
     return StepResult("report", lines, figures, seconds)
 
@@ -100,21 +108,50 @@ def serve(runs_folder: Path, run_name: str, *, host: str = "127.0.0.1", port: in
 
     Raises:
         RunError: There is no such run, or its map is not built.
-        UsageError: The address is not of this machine.
+        UsageError: The address is not of this machine, or the port is taken.
     """
     run = find_run(runs_folder, run_name)
     if not (run.atlas / "index.html").is_file():
         raise RunError(
             "the map of this run is not built", where=run.run_id, remedy="Run `housevis atlas CONFIG` first."
         )
+    check_loopback(host)
+    _check_port(host, port)
     serve_folder(run.folder, host=host, port=port)
+
+
+def _check_port(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as problem:
+            raise UsageError(
+                f"port {port} of {host} cannot be listened at ({problem.strerror})",
+                where="--port",
+                remedy="Take another port, for example --port 8765.",
+            ) from None
+
+
+def _shown_settings(config: Config) -> str:
+    """A fingerprint of the settings that change the pages and nothing else."""
+    return fingerprint(
+        atlas=config.atlas.model_dump(mode="json"),
+        currency=config.listings.currency,
+        area_unit=config.listings.area_unit,
+        attribution=config.imagery.attribution,
+        rights_reference=config.imagery.rights_reference,
+    )
 
 
 def _atlas_lines(page: Path) -> list[str]:
     return [f"map: {page.resolve().as_uri()}"]
 
 
-def _training_members(run: Run, model_ids: Collection[str]) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+def _training_members(
+    run: Run, model_ids: Collection[str]
+) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
     """The sales and the houses that each model was fitted on, as its own folder records them."""
     sales, houses = {}, {}
     for model_id in model_ids:
@@ -126,11 +163,14 @@ def _training_members(run: Run, model_ids: Collection[str]) -> tuple[dict[str, s
 
 def _records(run: Run, sold: SoldHouses) -> pd.DataFrame:
     """One row per house, its last sale, with the out-of-sample estimate."""
-    judged = pd.read_parquet(run.estimates)
+    judged = read_parquet(run.estimates)
     names = [name for name in judged if name.startswith(DRIVER_PREFIX)]
     judged["drivers"] = [
         sorted(
-            ((name.removeprefix(DRIVER_PREFIX), float(amount)) for name, amount in zip(names, row, strict=True)),
+            (
+                (name.removeprefix(DRIVER_PREFIX), float(amount))
+                for name, amount in zip(names, row, strict=True)
+            ),
             key=lambda driver: -abs(driver[1]),
         )
         for row in judged[names].to_numpy()
@@ -196,7 +236,7 @@ def _headline(figures: dict[str, Any]) -> Headline:
 
 def _report_data(project: Project, run: Run) -> ReportData:
     config, figures, record = project.config, run.metrics(), run.record
-    judged = pd.read_parquet(run.estimates)
+    judged = read_parquet(run.estimates)
     later = judged[judged["sample"] == "later sale"].reset_index(drop=True)
     training_sales, training_houses = _training_members(run, sorted(set(later["model_id"])))
     ingested, fetched = last_step(project.engine, "ingest") or {}, last_step(project.engine, "tiles") or {}
@@ -205,6 +245,7 @@ def _report_data(project: Project, run: Run) -> ReportData:
     }
     with TileArchive(project.workspace.archive) as archive:
         provider, attribution = archive.provider, archive.attribution
+        rights_reference = archive.metadata.get("housevis_rights_reference") or None
     return ReportData(
         title=config.atlas.title or config.name,
         run_id=run.run_id,
@@ -231,7 +272,7 @@ def _report_data(project: Project, run: Run) -> ReportData:
         deviations=(record["backbone"]["deviation"], *figures["deviations"]),
         provider=provider,
         attribution=attribution,
-        rights_reference=config.imagery.rights_reference,
+        rights_reference=rights_reference,
         notice=FICTIONAL if config.sample_market is not None else None,
         attention=_attention_scores(figures),
         atlas_link="atlas/index.html",

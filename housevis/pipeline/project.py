@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from db.session import open_database
 from housevis.core.config import Config
+from housevis.core.storage import explained_disk_errors
 from housevis.core.workspace import Workspace
 
 
@@ -43,14 +44,16 @@ def open_project(config: Config, runs_folder: Path) -> Iterator[Project]:
 
     Raises:
         DatabaseError: The database cannot be opened.
+        StorageError: The folder cannot be made, or a step finds the disk full.
     """
     workspace = Workspace(runs_folder / config.name)
-    workspace.folder.mkdir(parents=True, exist_ok=True)
-    engine = open_database(config.database or workspace.database)
-    try:
-        yield Project(config, workspace, engine)
-    finally:
-        engine.dispose()
+    with explained_disk_errors(workspace.folder):
+        workspace.folder.mkdir(parents=True, exist_ok=True)
+        engine = open_database(config.database or workspace.database)
+        try:
+            yield Project(config, workspace, engine)
+        finally:
+            engine.dispose()
 
 
 def fingerprint(**parts: Any) -> str:
@@ -62,7 +65,9 @@ def fingerprint(**parts: Any) -> str:
 def frame_digest(frame: pd.DataFrame) -> str:
     """Hex SHA-256 over the content of a data frame, its row order included."""
     text_columns = {
-        name: frame[name].astype(str) for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])
+        name: frame[name].astype(str)
+        for name in frame.columns
+        if not pd.api.types.is_numeric_dtype(frame[name])
     }
     hashes = pd.util.hash_pandas_object(frame.assign(**text_columns), index=False)
     return hashlib.sha256(hashes.to_numpy().tobytes() + "|".join(frame.columns).encode()).hexdigest()

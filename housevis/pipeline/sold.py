@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from data_pipeline.providers import redacted
 from db.store import read_sales
 from housevis import __version__
+from housevis.core.config import Config
 from housevis.core.errors import RunError
 from housevis.pipeline.embedding import embed_figures, pooled_features
 from housevis.pipeline.project import Project, fingerprint, frame_digest
@@ -87,9 +90,7 @@ def load_sold_houses(project: Project) -> SoldHouses:
     is_earlier, cutoff = split_by_date(sales["sale_date"], project.config.pricing.train_share)
     groups = picture_groups(sales, image_keys)
     folds = np.full(len(sales), -1, dtype=np.int64)
-    folds[is_earlier] = grouped_folds(
-        groups[is_earlier], project.config.pricing.folds, project.config.seed
-    )
+    folds[is_earlier] = grouped_folds(groups[is_earlier], project.config.pricing.folds, project.config.seed)
     return SoldHouses(sales, pooled, image_keys, groups, is_earlier, folds, cutoff)
 
 
@@ -106,11 +107,19 @@ def _run_fingerprint(project: Project, sold: SoldHouses) -> str:
     )
 
 
+def config_without_secrets(config: Config) -> dict[str, Any]:
+    """The configuration as a run keeps it: no address of a database, no key in an address of tiles."""
+    kept = config.model_dump(mode="json", exclude={"database"})
+    if config.imagery.url:
+        kept["imagery"]["url"] = redacted(config.imagery.url)
+    return kept
+
+
 def start_run(project: Project, sold: SoldHouses) -> Run:
     """The run of exactly this data and these settings; a new one where there is none."""
     record = {
         "name": project.config.name,
-        "config": project.config.model_dump(mode="json"),
+        "config": config_without_secrets(project.config),
         "backbone": embed_figures(project)["backbone"],
         "sales_fingerprint": frame_digest(sold.sales),
         "cutoff": sold.cutoff.date().isoformat(),

@@ -38,11 +38,11 @@ def train(project: Project) -> StepResult:
     """
     sold = load_sold_houses(project)
     run = start_run(project, sold)
-    if STEP in run.steps():
+    models = sold.evaluation_models()
+    if STEP in run.steps() and all(is_complete(run.evaluation / model_id) for model_id in models):
         done = run.steps()[STEP]
         return StepResult(STEP, _lines(done["figures"]), done["figures"], done["seconds"], skipped=True)
     started = time.perf_counter()
-    models = sold.evaluation_models()
     with progress_bar("train", len(models)) as bar:
         for model_id in models:
             if not is_complete(run.evaluation / model_id):
