@@ -77,7 +77,9 @@ def random_network_heats(project: Project, house_ids: list[str], penalty: float)
     with TileArchive(project.workspace.archive) as archive:
         loader = PictureLoader(archive, config.imagery, config.vision)
         sample = [loader.pixels(places[house_id]) for house_id in train_ids[:CALIBRATION_PICTURES]]
-        backbone = randomised(load_backbone(config.vision), np.stack([pixels for pixels in sample if pixels is not None]))
+        backbone = randomised(
+            load_backbone(config.vision), np.stack([pixels for pixels in sample if pixels is not None])
+        )
         engine = open_engine(backbone, config.vision.engine, config.vision.batch_size)
 
         def batches(ids: list[str], want: str) -> Any:
@@ -168,7 +170,9 @@ def mean_of_towns(towns: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> int:
     """Measure the towns and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--towns", type=int, nargs="+", default=[1, 2, 3, 4, 5], help="seeds of the towns")
     parser.add_argument("--backbone", default="efficientnet-lite0")
     parser.add_argument("--runs", type=Path, default=Path("runs"))

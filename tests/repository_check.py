@@ -17,12 +17,18 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("HOUSEVIS_SHARED", PROJECT.parent / "shared"))
 
-ALLOWED_PICTURES = re.compile(r"docs/images/sample-market[\w-]*\.(png|jpg|webp)|housevis/views/static/.*\.(png|svg)")
+ALLOWED_PICTURES = re.compile(
+    r"docs/images/sample-market[\w-]*\.(png|jpg|webp)|housevis/views/static/.*\.(png|svg)"
+)
 DATA_SUFFIXES = {
     ".csv", ".db", ".geojson", ".gpkg", ".jpeg", ".jpg", ".mbtiles", ".npy", ".npz", ".parquet", ".pickle",
     ".pkl", ".png", ".pmtiles", ".pt", ".pth", ".safetensors", ".sqlite", ".tif", ".tiff", ".webp",
 }  # fmt: skip
-PUBLISHED_TABLES = ("data/king-county/sales.csv", "data/other-markets/melbourne.csv", "data/other-markets/miami.csv")
+PUBLISHED_TABLES = (
+    "data/king-county/sales.csv",
+    "data/other-markets/melbourne.csv",
+    "data/other-markets/miami.csv",
+)
 FEWEST_SHARED_ROWS = 3
 
 
@@ -46,7 +52,7 @@ def digest(path: Path) -> str:
 def data_files(files: list[Path]) -> list[str]:
     """Complaints about data and pictures that are not the sample market's."""
     return [
-        f"{name}: data and pictures are not committed (pictures of the sample market go to docs/images/sample-market*)"
+        f"{name}: no data or pictures are committed but the sample market's, docs/images/sample-market*"
         for name in files
         if name.suffix.lower() in DATA_SUFFIXES and not ALLOWED_PICTURES.fullmatch(name.as_posix())
     ]

@@ -54,6 +54,11 @@ def estimate_table(model: ValuationModel, sales: pd.DataFrame, pooled: NDArray[n
     return pd.concat([table, amounts], axis=1)
 
 
+def driver_columns(table: pd.DataFrame) -> list[str]:
+    """The columns of drivers in a table of estimates."""
+    return [name for name in map(str, table.columns) if name.startswith(DRIVER_PREFIX)]
+
+
 def judge_sold_houses(config: Config, run: Run, sold: SoldHouses) -> pd.DataFrame:
     """Estimate every sale out of sample, with its interval.
 

@@ -258,9 +258,7 @@ class _HouseBatch:
     pictures: list[HouseImage]
 
 
-def _batches(
-    archive: TileArchive, config: Config, houses: pd.DataFrame, task: str
-) -> Iterator[_HouseBatch]:
+def _batches(archive: TileArchive, config: Config, houses: pd.DataFrame, task: str) -> Iterator[_HouseBatch]:
     loader = PictureLoader(archive, config.imagery, config.vision)
     engine = open_engine(load_backbone(config.vision), config.vision.engine, config.vision.batch_size)
     places = list(enumerate(places_in_order(houses)))

@@ -18,10 +18,10 @@ from housevis.core.config import Config
 from housevis.core.errors import RunError, UsageError
 from housevis.explain.metrics import ANY_DRIVER, CEILINGS
 from housevis.pipeline.attention import load_parts
-from housevis.pipeline.embedding import HousePlace, PictureLoader
+from housevis.pipeline.embedding import PictureLoader, places_in_order
 from housevis.pipeline.evaluating import stage_seconds
 from housevis.pipeline.explaining import shown_sales
-from housevis.pipeline.judging import DRIVER_PREFIX
+from housevis.pipeline.judging import DRIVER_PREFIX, driver_columns
 from housevis.pipeline.project import Project, fingerprint
 from housevis.pipeline.results import StepResult
 from housevis.pipeline.sold import SoldHouses, current_run, load_sold_houses
@@ -161,20 +161,20 @@ def _training_members(
     return sales, houses
 
 
+def _largest_first(judged: pd.DataFrame) -> list[list[tuple[str, float]]]:
+    """Drivers and amounts of every row, the largest amount first whatever its sign."""
+    columns = driver_columns(judged)
+    names = [column.removeprefix(DRIVER_PREFIX) for column in columns]
+    return [
+        sorted(zip(names, row, strict=True), key=lambda driver: -abs(driver[1]))
+        for row in judged[columns].to_numpy().tolist()
+    ]
+
+
 def _records(run: Run, sold: SoldHouses) -> pd.DataFrame:
     """One row per house, its last sale, with the out-of-sample estimate."""
     judged = read_parquet(run.estimates)
-    names = [name for name in judged if name.startswith(DRIVER_PREFIX)]
-    judged["drivers"] = [
-        sorted(
-            (
-                (name.removeprefix(DRIVER_PREFIX), float(amount))
-                for name, amount in zip(names, row, strict=True)
-            ),
-            key=lambda driver: -abs(driver[1]),
-        )
-        for row in judged[names].to_numpy()
-    ]
+    judged["drivers"] = pd.Series(_largest_first(judged), index=judged.index, dtype=object)
     shown = shown_sales(sold)[
         ["sale_id", "latitude", "longitude", "address", "bedrooms", "bathrooms", "area_m2"]
     ]
@@ -201,10 +201,7 @@ def _atlas_data(
     records["neighbour_house_id"] = found["neighbour_house_id"].to_numpy()
     images = read_images(project.engine, config.imagery.framing, config.imagery.zoom).set_index("house_id")
     bounds = images.reindex(records["house_id"])[["west", "south", "east", "north"]].to_numpy(float)
-    places = {
-        str(row.house_id): HousePlace(str(row.house_id), row.latitude, row.longitude)
-        for row in records.itertuples()
-    }
+    places = {place.house_id: place for place in places_in_order(records)}
 
     def picture(house_id: str) -> HouseImage | None:
         return loader.picture(places[house_id])

@@ -44,16 +44,6 @@ class ValuationModel:
         """Visual features ``(n, D)`` of pooled features ``(n, K)``; NaN rows stay NaN."""
         return self.ranker.embed(pooled)
 
-    def layers(self) -> dict[str, NDArray[np.float32]]:
-        """Weights of the ranker's two layers, under the names that grad-weights take."""
-        ranker = self.ranker
-        return {
-            "embedding_weight": ranker.embedding.weight.detach().numpy(),
-            "embedding_bias": ranker.embedding.bias.detach().numpy(),
-            "head_weight": ranker.head.weight.detach().numpy(),
-            "head_bias": ranker.head.bias.detach().numpy(),
-        }
-
     def features(self, sales: pd.DataFrame, pooled: NDArray[np.float32]) -> pd.DataFrame:
         """What the boosting takes of n sales: attributes, then visual features.
 
@@ -86,7 +76,9 @@ class ValuationModel:
         """
         if not is_complete(folder):
             raise ModelError(
-                "there is no complete model here", where=str(folder), remedy="Run `housevis run CONFIG` again."
+                "there is no complete model here",
+                where=str(folder),
+                remedy="Run `housevis run CONFIG` again.",
             )
         return cls(
             model_id=folder.name,

@@ -123,7 +123,9 @@ def test_closed_form_equals_autograd_on_efficientnet(
     backbone = load_backbone(VisionSection(backbone="efficientnet-lite0"))
     images, prices = torch.from_numpy(pictures[0]), pictures[1]
     pooled = backbone.pool(backbone.feature_map(images)).numpy()
-    ranker = fit_rank_siamese(pooled, prices, SiameseSection(), seed=1, penalty=1000, fingerprint=backbone.fingerprint)
+    ranker = fit_rank_siamese(
+        pooled, prices, SiameseSection(), seed=1, penalty=1000, fingerprint=backbone.fingerprint
+    )
 
     class Pixels(nn.Module):
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
