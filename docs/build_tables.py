@@ -1,0 +1,279 @@
+"""Write the generated tables of the README and the docs between their markers.
+
+``python docs/build_tables.py`` writes them, ``--check`` only says which differ.
+A table stands between ``<!-- NAME:start -->`` and ``<!-- NAME:end -->``; its
+figures come from ``docs/results/*.json`` or from the code. Markers without an
+entry in :data:`TABLES` are written by hand and left alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parents[1]
+RESULTS = PROJECT / "docs" / "results"
+MARKED = re.compile(r"<!-- (?P<name>[\w-]+):start -->\n(?P<content>.*?)<!-- (?P=name):end -->", re.DOTALL)
+
+Figures = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """How one table is made.
+
+    Attributes:
+        build: Markdown from the figures.
+        results: File in ``docs/results`` that the figures come from; None
+            where the code itself is the source.
+    """
+
+    build: Callable[[Figures], str]
+    results: str | None = None
+
+    def figures(self) -> Figures | None:
+        """The figures, empty where the code is the source; None where they are not measured yet."""
+        if self.results is None:
+            return {}
+        path = RESULTS / self.results
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def percent(value: float) -> str:
+    """A share as a whole percentage."""
+    return f"{100 * value:.0f} %"
+
+
+def share(value: float | None) -> str:
+    """A share in percent with one decimal; a dash for None."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def gain(interval: Mapping[str, float] | None) -> str:
+    """A gain in points with its interval; empty for None."""
+    if interval is None:
+        return ""
+    estimate, low, high = (100 * interval[name] for name in ("estimate", "low", "high"))
+    return f"{estimate:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def _published(row: Mapping[str, Any]) -> list[str]:
+    published = row["published"]
+    return ["", ""] if published is None else [share(published["without"]), share(published["with_visual"])]
+
+
+def ablation_table(figures: Figures) -> str:
+    """Shares within ±10 % by attribute set, C Table 2 beside them."""
+    rows = [
+        [row["name"], share(row["without"]), share(row["with_visual"]), gain(row["gain"]), *_published(row)]
+        for row in figures["ablation"]
+    ]
+    header = ["attributes", "without pictures", "with pictures", "gain, 95 % interval"]
+    return markdown_table([*header, "paper, without", "paper, with"], rows)
+
+
+def king_county(figures: Figures) -> str:
+    """The README's table of real data."""
+    return "\n\n".join(
+        [
+            ablation_table(figures),
+            f"{figures['headline']['sales']:,} later sales; rank accuracy from the picture alone "
+            f"{share(figures['rank_accuracy'])} %. G is the location, T the month, A the area. "
+            "The paper's columns are its own market, Toronto. `housevis run examples/king-county.toml` "
+            "repeats this where the data is at hand; more in [what we tried](docs/what-we-tried.md).",
+        ]
+    )
+
+
+def king_county_details(figures: Figures) -> str:
+    """The same, with errors, ratio study, machine and time."""
+    errors = markdown_table(
+        ["attributes", "sales", "MdAPE without", "MdAPE with"],
+        [
+            [row["name"], f"{row['sales']:,}", share(row["mdape_without"]), share(row["mdape_with"])]
+            for row in figures["ablation"]
+        ],
+    )
+    study = figures["ratio_study"]
+    ratios = markdown_table(
+        ["figure", "estimate", "95 % interval"],
+        [
+            [name, f"{value['estimate']:.3f}", f"{value['low']:.3f} to {value['high']:.3f}"]
+            for name, value in study.items()
+            if isinstance(value, Mapping)
+        ],
+    )
+    machine, stages = figures["machine"], figures["stages_seconds"]
+    time = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in stages.items())
+    interval = figures["interval"]
+    return "\n\n".join(
+        [
+            f"Command: `{figures['command']}`. Backbone: {figures['backbone']['choice']}.",
+            ablation_table(figures),
+            errors,
+            f"Ratio study of the {study['n']:,} later sales with all configured attributes and pictures:",
+            ratios,
+            f"Intervals meant to hold {share(interval['nominal'])} % of the prices held "
+            f"{share(interval['covered'])} %.",
+            f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB. "
+            f"Time: {time}.",
+        ]
+    )
+
+
+def providers(_: Figures) -> str:
+    """The provider records."""
+    from data_pipeline.providers import PROVIDERS
+
+    return markdown_table(
+        ["record", "storing and analysing", "deepest zoom", "key variable", "terms"],
+        [
+            [
+                f"`{record.name}`",
+                "allowed" if record.allows_storage and record.allows_ml else "needs your own licence",
+                str(record.zoom_maximum),
+                f"`{record.key_variable}`" if record.key_variable else "",
+                record.terms,
+            ]
+            for record in PROVIDERS.values()
+        ],
+    )
+
+
+_DRIVERS_IN_WORDS = {
+    "pool": "a pool on the lot",
+    "water": "open water in the picture",
+    "canopy": "trees on the lot",
+    "arterial": "an arterial road in the picture",
+}
+
+
+def planted(_: Figures) -> str:
+    """What is planted in the sample market."""
+    from data_pipeline.sample_market import prices
+
+    rows = [
+        [
+            f"`{driver}`",
+            _DRIVERS_IN_WORDS[driver],
+            f"{100 * (math.exp(effect) - 1):+.0f} %",
+            f"grows with its share of the picture, whole from {percent(prices.FULL_CANOPY_SHARE)}"
+            if driver == "canopy"
+            else f"whole, from {percent(prices.LEAST_SHARE)} of the picture",
+        ]
+        for driver, effect in prices.FULL_EFFECTS.items()
+    ]
+    table = markdown_table(["driver", "what it is", "effect on the price", "how it counts"], rows)
+    return (
+        f"{table}\n\nThe noise has a standard deviation of {percent(prices.NOISE)} of the price. "
+        f"No driver that covers less than {percent(prices.LEAST_SHARE)} of the picture counts."
+    )
+
+
+def driver_shares(_: Figures) -> str:
+    """How frequent the drivers are in the town of the demo."""
+    from data_pipeline.sample_market import DRIVERS, SampleMarket
+    from housevis.core.config import load_config
+
+    town = load_config(PROJECT / "examples" / "sample-market.toml").sample_market
+    assert town is not None
+    houses = SampleMarket(town.houses, town.seed, town.trend).houses()
+    rows = []
+    for driver in DRIVERS:
+        counts = houses[f"{driver}_effect"] != 0
+        rows.append(
+            [
+                f"`{driver}`",
+                percent(counts.mean()),
+                percent(houses.loc[counts, f"{driver}_share"].mean()),
+                f"{houses[f'{driver}_effect'].std():.3f}",
+            ]
+        )
+    header = ["driver", "houses where it counts", "mean share of their picture", "spread in log price"]
+    return markdown_table(header, rows)
+
+
+TABLES: dict[str, Table] = {
+    "king-county": Table(king_county, "king-county.json"),
+    "king-county-details": Table(king_county_details, "king-county.json"),
+    "providers": Table(providers),
+    "sample-market-planted": Table(planted),
+    "sample-market-shares": Table(driver_shares),
+}
+
+
+def pages() -> list[Path]:
+    """The README and all pages of the docs."""
+    return [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
+
+
+def markers(text: str) -> list[str]:
+    """Names of the marked places of a page."""
+    return [found["name"] for found in MARKED.finditer(text)]
+
+
+def filled(text: str, contents: Mapping[str, str]) -> str:
+    """A page with the content of its marked places replaced.
+
+    Args:
+        text: The page.
+        contents: Name of a place -> Markdown. A place that is not named stays as it is.
+    """
+
+    def replaced(found: re.Match[str]) -> str:
+        name = found["name"]
+        if name not in contents:
+            return found[0]
+        return f"<!-- {name}:start -->\n{contents[name].strip()}\n<!-- {name}:end -->"
+
+    return MARKED.sub(replaced, text)
+
+
+def built_tables() -> tuple[dict[str, str], list[str]]:
+    """All tables whose figures are there, and the names of those that are not measured yet."""
+    contents, absent = {}, []
+    for name, table in TABLES.items():
+        figures = table.figures()
+        if figures is None:
+            absent.append(name)
+        else:
+            contents[name] = table.build(figures)
+    return contents, absent
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the tables, or check them; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Write the generated tables of the docs.")
+    parser.add_argument("--check", action="store_true", help="only say which pages differ")
+    options = parser.parse_args(arguments)
+    contents, absent = built_tables()
+    for name in absent:
+        print(f"{name}: left as it is, docs/results/{TABLES[name].results} is not there")
+    different = 0
+    for page in pages():
+        text = page.read_text(encoding="utf-8")
+        new = filled(text, contents)
+        if new == text:
+            continue
+        different += 1
+        print(f"{page.relative_to(PROJECT)}: {'differs' if options.check else 'written'}")
+        if not options.check:
+            page.write_text(new, encoding="utf-8")
+    return 1 if options.check and different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
