@@ -164,8 +164,15 @@ class Run:
             ) from None
 
     def metrics(self) -> dict[str, Any]:
-        """The figures that `evaluate` wrote."""
-        return dict(read_json(self.folder / METRICS))
+        """The figures that `evaluate` wrote.
+
+        Raises:
+            RunError: They are missing or damaged.
+        """
+        figures = read_json(self.folder / METRICS)
+        if not isinstance(figures, dict) or not {"headline", "ratio_study"} <= set(figures):
+            raise _damaged(self.folder / METRICS)
+        return figures
 
     def steps(self) -> dict[str, dict[str, Any]]:
         """The finished steps of this run, by name."""

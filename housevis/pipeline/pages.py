@@ -138,7 +138,6 @@ def _shown_settings(config: Config) -> str:
     """A fingerprint of the settings that change the pages and nothing else."""
     return fingerprint(
         atlas=config.atlas.model_dump(mode="json"),
-        currency=config.listings.currency,
         area_unit=config.listings.area_unit,
         attribution=config.imagery.attribution,
         rights_reference=config.imagery.rights_reference,

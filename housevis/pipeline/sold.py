@@ -101,6 +101,7 @@ def _run_fingerprint(project: Project, sold: SoldHouses) -> str:
         version=__version__,
         config=config,
         image_size=project.config.vision.image_size,
+        currency=project.config.listings.currency,
         sales=frame_digest(sold.sales),
         pictures=frame_digest(pd.DataFrame({"image_key": sold.image_keys})),
         backbone=embed_figures(project)["backbone"]["fingerprint"],

@@ -15,6 +15,7 @@ from housevis.core.errors import ModelError
 from housevis.pricing.attributes import encode, visual_names, with_visual
 from housevis.pricing.model import HousePriceModel
 from housevis.pricing.splits import grouped_folds
+from housevis.runs import read_parquet
 from housevis.vision.cross_fitting import cross_fitted_features
 from housevis.vision.siamese import RankSiamese, fit_rank_siamese
 
@@ -73,6 +74,7 @@ class ValuationModel:
 
         Raises:
             ModelError: The folder holds no complete model.
+            RunError: The table of its training sales is damaged.
         """
         if not is_complete(folder):
             raise ModelError(
@@ -84,7 +86,7 @@ class ValuationModel:
             model_id=folder.name,
             ranker=RankSiamese.load(folder / RANKER),
             price_model=HousePriceModel.load(folder),
-            training=pd.read_parquet(folder / TRAINING),
+            training=read_parquet(folder / TRAINING),
         )
 
 
