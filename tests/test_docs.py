@@ -13,7 +13,6 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-import click
 import pytest
 import typer
 from pydantic import BaseModel
@@ -44,12 +43,12 @@ def text_of(path: Path) -> str:
     return "\n\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
 
 
-def commands() -> dict[str, click.Command]:
-    group = typer.main.get_command(app)
-    return dict(group.commands)  # type: ignore[attr-defined]
+def commands() -> dict[str, Any]:
+    group: Any = typer.main.get_command(app)
+    return dict(group.commands)
 
 
-def command_options(command: click.Command) -> set[str]:
+def command_options(command: Any) -> set[str]:
     return {name for parameter in command.params for name in parameter.opts if name.startswith("--")} - {
         "--help"
     }
@@ -96,11 +95,8 @@ def test_every_option_of_a_command_is_documented_and_no_other(name: str) -> None
     rows = table_rows(command_sections()[name])
     documented = {re.findall(r"[^\s`]+", row[0])[0] for row in rows}
 
-    arguments = {p.metavar for p in commands()[name].params if isinstance(p, click.Argument)}
-    if not arguments:
-        arguments = {
-            p.metavar for p in commands()[name].params if getattr(p, "param_type_name", "") == "argument"
-        }
+    parameters = commands()[name].params
+    arguments = {parameter.metavar for parameter in parameters if parameter.param_type_name == "argument"}
     assert documented == command_options(commands()[name]) | arguments
 
 
