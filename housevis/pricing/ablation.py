@@ -116,7 +116,7 @@ def ablate(
     if not pictured.any():
         raise ModelError(
             f"none of {len(test)} later sales has a picture",
-            remedy="Fetch imagery with `tiles`, then run `features`.",
+            remedy="Fetch imagery with `tiles`, then run `embed`.",
         )
     rows = []
     for name, attributes in sets.items():

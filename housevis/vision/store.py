@@ -119,7 +119,7 @@ class FeatureStore:
             raise ModelError(
                 f"{missing} of {len(packed)} pictures have no stored feature",
                 where=str(self.folder),
-                remedy="Embed the pictures first: housevis features CONFIG.",
+                remedy="Embed the pictures first: housevis embed CONFIG.",
             )
         assert self._channels is not None
         found = np.empty((len(packed), self._channels), dtype=np.float32)
