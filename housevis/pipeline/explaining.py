@@ -187,16 +187,26 @@ def _explain_part(
     engine: FeatureEngine,
     advance: Callable[[int], None],
 ) -> AttentionMaps:
+    houses_of: dict[str, list[str]] = {}
+    first_of: dict[str, HousePlace] = {}
+    for place in places:
+        key = str(shown.at[place.house_id, "image_key"])
+        houses_of.setdefault(key, []).append(place.house_id)
+        first_of.setdefault(key, place)
+    pictures = list(first_of)
     frames, heats = [], []
-    for batch in iterate_features(loader.pixels, places, engine, batch_size=engine.batch_size, want="both"):
+    for batch in iterate_features(
+        lambda key: loader.pixels(first_of[key]), pictures, engine, batch_size=engine.batch_size, want="both"
+    ):
         assert batch.maps is not None
         assert batch.pooled is not None
-        house_ids = np.array([place.house_id for place in batch.items], dtype=object)
+        house_ids = np.array([house for key in batch.items for house in houses_of[key]], dtype=object)
+        picture = np.repeat(np.arange(len(batch.items)), [len(houses_of[key]) for key in batch.items])
         model_ids = shown.loc[house_ids, "model_id"].to_numpy(dtype=str)
         for model_id in np.unique(model_ids):
             rows = np.flatnonzero(model_ids == model_id)
             frame, heat = explainers[model_id].explain(
-                batch.maps[rows], batch.pooled[rows], house_ids[rows].tolist()
+                batch.maps[picture[rows]], batch.pooled[picture[rows]], house_ids[rows].tolist()
             )
             frames.append(frame.assign(model_id=model_id))
             heats.append(heat)
