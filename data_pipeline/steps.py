@@ -21,7 +21,7 @@ from data_pipeline.providers import Provider, check_rights, find_provider
 from data_pipeline.tile_server import TileServer
 from db.store import finish_step, finished_step, forget_tiles, read_houses, replace_listings
 from housevis.core.config import Config, ImagerySection, ListingsSection, LocalServerSection
-from housevis.core.errors import ConfigError, ListingsError
+from housevis.core.errors import ConfigError, ImageryError, ListingsError
 from housevis.core.workspace import Workspace
 
 _LISTINGS_RULES = "listings 1"
@@ -126,7 +126,7 @@ def tiles(config: Config, workspace: Workspace, engine: Engine) -> TilesReport:
 
     Raises:
         RightsError: The imagery's terms do not allow it, and no licence is recorded.
-        ImageryError: The server cannot be reached or refuses everything.
+        ImageryError: The server cannot be reached, or not one tile could be fetched.
         ListingsError: There are no houses yet.
     """
     imagery = imagery_section(config)
@@ -166,6 +166,12 @@ def tiles(config: Config, workspace: Workspace, engine: Engine) -> TilesReport:
             attribution=archive.attribution,
             rights_reference=reference,
             errors=report.errors,
+        )
+    if result.failed and result.failed == result.needed:
+        raise ImageryError(
+            f"not one of {result.needed} tiles could be fetched ({', '.join(sorted(result.errors))})",
+            where=provider.address or provider.name,
+            remedy="Check that the server runs and that the address is right, then run the command again.",
         )
     if not skipped and not result.failed:
         finish_step(engine, "tiles", identity, asdict(result))

@@ -261,7 +261,7 @@ def _fill_variables(value: Any, *, where: str, key: str) -> Any:
 
 
 def _first_problem(problem: ValidationError, where: str) -> ConfigError:
-    details = problem.errors()[0]
+    details = min(problem.errors(), key=lambda error: error["type"] != "extra_forbidden")
     location = [str(part) for part in details["loc"]]
     key = ".".join(location)
     if details["type"] == "extra_forbidden":

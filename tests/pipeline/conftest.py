@@ -135,7 +135,8 @@ def send_signal_when() -> Iterator[Callable[..., Ended]]:
         before: str = "",
     ) -> Ended:
         environment = {**os.environ, "HOUSEVIS_PROGRESS": "off", "OMP_NUM_THREADS": "1"}
-        code = f"{before}\nfrom housevis.cli import main; main()"
+        listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+        code = f"{listening}\n{before}\nfrom housevis.cli import main; main()"
         process = subprocess.Popen(
             [sys.executable, "-c", code, *arguments],
             cwd=folder,
