@@ -114,8 +114,7 @@ def measure_town(seed: int, backbone: str, runs_folder: Path) -> dict[str, Any]:
     """Run one town through the pipeline and score it."""
     config = town_config(seed, backbone)
     with open_project(config, runs_folder) as project:
-        for line in pipeline.run(project).lines:
-            console.print(f"town {seed}: {line}", markup=False)
+        pipeline.run(project)
         run = find_run(runs_folder, config.name)
         sold = load_sold_houses(project)
         later = sold.sales.loc[~sold.is_earlier & (sold.image_keys != ""), "house_id"].astype(str).tolist()

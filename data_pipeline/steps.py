@@ -22,6 +22,7 @@ from data_pipeline.tile_server import TileServer
 from db.store import finish_step, finished_step, forget_tiles, read_houses, replace_listings
 from housevis.core.config import Config, ImagerySection, ListingsSection, LocalServerSection
 from housevis.core.errors import ConfigError, ImageryError, ListingsError
+from housevis.core.storage import write_file
 from housevis.core.workspace import Workspace
 
 _LISTINGS_RULES = "listings 1"
@@ -246,13 +247,7 @@ def _write_sample_market(config: Config, workspace: Workspace) -> None:
     market = SampleMarket(**config.sample_market.model_dump())
     market.write_listings(listings)
     market.export_truth(folder)
-    _write_text(record, settings)
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_file(record, settings)
 
 
 def _listings_fingerprint(section: ListingsSection) -> str:

@@ -92,7 +92,7 @@ def run(config: ConfigFile, rights: Rights = None, runs: RunsFolder = Path("runs
     from housevis import pipeline
 
     with _project(config, runs, rights) as project:
-        _print(pipeline.run(project))
+        _print(pipeline.run(project, show=_print))
 
 
 @app.command()

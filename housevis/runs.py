@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +16,7 @@ from pydantic import ValidationError
 
 from housevis.core.config import Config
 from housevis.core.errors import RunError
+from housevis.core.storage import new_file, write_file
 from housevis.core.workspace import Workspace
 
 RECORD = "run.json"
@@ -29,17 +28,13 @@ _PACKAGES = ("housevis", "torch", "torchvision", "openvino", "lightgbm", "faiss-
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON; the file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            json.dump(value, stream, indent=2, ensure_ascii=False, allow_nan=False)
-            stream.write("\n")
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_file(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_parquet(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as Parquet; the file appears whole or not at all."""
+    with new_file(path) as stream:
+        table.to_parquet(stream, index=False)
 
 
 def read_json(path: Path) -> Any:
@@ -222,9 +217,7 @@ def list_runs(workspace: Workspace) -> list[Run]:
 
 def promote(workspace: Workspace, run: Run) -> None:
     """Make `run` the one that its name stands for."""
-    temporary = workspace.current.with_suffix(".new")
-    temporary.write_text(run.run_id + "\n", encoding="utf-8")
-    temporary.replace(workspace.current)
+    write_file(workspace.current, run.run_id + "\n")
 
 
 def find_run(runs_folder: Path, name_or_id: str) -> Run:

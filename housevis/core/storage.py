@@ -1,10 +1,13 @@
-"""What the operating system says about files and disks, as one message."""
+"""Files that are whole or absent, and what the operating system says of disks, as one message."""
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from housevis.core.errors import StorageError
 
@@ -34,3 +37,36 @@ def explained_disk_errors(folder: Path) -> Iterator[None]:
             remedy="Check the path, the rights of its folder and the space on the disk; "
             "what was stored before stays.",
         ) from None
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[IO[bytes]]:
+    """A stream whose content becomes the file `path` when the block ends well.
+
+    An error, or the death of the process, leaves what was there before.
+
+    Args:
+        path: The file; its folder is made where it does not exist.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            yield stream
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_file(path: Path, content: str | bytes) -> int:
+    """Write a file that is whole or absent, see :func:`new_file`.
+
+    Returns:
+        Its size in bytes.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    with new_file(path) as stream:
+        stream.write(data)
+    return len(data)

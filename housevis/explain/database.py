@@ -22,8 +22,6 @@ good ranker.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -34,6 +32,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from housevis.core.errors import ModelError
+from housevis.core.storage import write_file
 
 Scalar = Literal["loss-against", "loss-for", "ordering", "dearer", "cheaper"]
 """What is explained; see the module's table."""
@@ -146,8 +145,7 @@ class GradWeightDatabase:
         tensors["house_ids"] = np.frombuffer(json.dumps(self.house_ids).encode(), dtype=np.uint8)
         content = save(tensors, metadata={"format": _FORMAT, "about": json.dumps(asdict(self.about))})
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            _write_in_one_step(file, content)
+            write_file(file, content)
         except OSError as problem:
             raise ModelError(
                 f"the grad-weight database cannot be written ({problem.strerror})",
@@ -195,19 +193,6 @@ class GradWeightDatabase:
                 remedy="Use the backbone of that run, or run `housevis train` and `housevis explain` again.",
             )
         return database
-
-
-def _write_in_one_step(file: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "wb") as target:
-            target.write(content)
-            target.flush()
-            os.fsync(target.fileno())
-        Path(name).replace(file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _from_tensors(tensors: dict[str, NDArray[Any]], metadata: dict[str, str]) -> GradWeightDatabase:

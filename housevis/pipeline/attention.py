@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from housevis.core.errors import RunError
+from housevis.core.storage import write_file
 
 COLUMNS = ("house_id", "sale_id", "model_id", "neighbour_house_id", "status")
 
@@ -33,16 +34,12 @@ class AttentionMaps:
 
 def save_part(folder: Path, maps: AttentionMaps) -> None:
     """Write one part; the folder then holds one part more."""
-    folder.mkdir(parents=True, exist_ok=True)
     numbers = [int(path.stem.removeprefix("part-")) for path in folder.glob("part-*.safetensors")]
     number = max(numbers, default=-1) + 1
     target = folder / f"part-{number:05d}.safetensors"
     rows = maps.houses[list(COLUMNS)].to_dict(orient="list")
-    temporary = folder / f".{target.name}"
-    temporary.write_bytes(
-        save({"heats": np.ascontiguousarray(maps.heats)}, metadata={"rows": json.dumps(rows)})
-    )
-    temporary.replace(target)
+    tensors = {"heats": np.ascontiguousarray(maps.heats)}
+    write_file(target, save(tensors, metadata={"rows": json.dumps(rows)}))
 
 
 def load_parts(folder: Path) -> AttentionMaps:

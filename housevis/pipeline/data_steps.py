@@ -6,15 +6,22 @@ from dataclasses import asdict
 
 from data_pipeline import steps
 from data_pipeline.frames import tiles_needed
-from db.store import read_houses
+from db.store import read_houses, read_sales
 from housevis.core.errors import RunError
 from housevis.pipeline.project import Project
 from housevis.pipeline.results import StepResult
+from housevis.pricing.attributes import encode
 
 
 def ingest(project: Project) -> StepResult:
-    """Read and validate the listings; see :func:`data_pipeline.steps.ingest`."""
+    """Read and validate the listings; see :func:`data_pipeline.steps.ingest`.
+
+    Raises:
+        ConfigError: ``pricing.attributes`` names what the listings do not have.
+        ListingsError: The file cannot be read, or no row of it can be kept.
+    """
     found = steps.ingest(project.config, project.workspace, project.engine)
+    encode(read_sales(project.engine).head(1), project.config.pricing.attributes)
     rejected = sum(found.rejected.values())
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(found.rejected.items()))
     lines = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from housevis.pricing import metrics
 from housevis.pricing.ablation import ablate
 from housevis.pricing.attributes import ATTRIBUTE_SETS
 from housevis.pricing.intervals import covered_share
-from housevis.runs import METRICS, Run, package_versions, write_json
+from housevis.runs import METRICS, Run, package_versions, write_json, write_parquet
 
 STEP = "evaluate"
 
@@ -55,7 +54,7 @@ def evaluate(project: Project) -> StepResult:
     started = time.perf_counter()
     with progress_bar("evaluate", 4) as bar:
         table = judge_sold_houses(project.config, run, sold)
-        _save_table(table, run.estimates)
+        write_parquet(table, run.estimates)
         save_estimates(project.engine, run.run_id, table)
         bar.advance()
         figures = _figures(project, run, sold, table)
@@ -74,12 +73,6 @@ def evaluate(project: Project) -> StepResult:
 def _results_are_there(run: Run) -> bool:
     files = (run.estimates, run.folder / METRICS, run.serving / GRAD_WEIGHTS)
     return is_complete(run.serving) and all(file.is_file() for file in files)
-
-
-def _save_table(table: pd.DataFrame, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}")
-    table.to_parquet(temporary, index=False)
-    temporary.replace(path)
 
 
 def _fit_serving_model(project: Project, run: Run, sold: SoldHouses, table: pd.DataFrame) -> None:

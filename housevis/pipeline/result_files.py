@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 from urllib.parse import quote
 
 import numpy as np
@@ -18,7 +14,7 @@ from PIL import Image
 
 from data_pipeline.frames import HouseImage
 from housevis.core.errors import UsageError
-from housevis.core.storage import explained_disk_errors
+from housevis.core.storage import explained_disk_errors, new_file
 from housevis.explain.heatmap import heat_to_rgba, shared_scale
 
 METHOD = "grad-weight transfer"
@@ -52,7 +48,7 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     """
     with explained_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _new_file(path) as stream:
+        with new_file(path) as stream:
             stream.write(table.to_csv(index=False).encode())
 
 
@@ -92,9 +88,9 @@ def _write_attention(
     for name, heat, shown in zip(names, maps, pictures, strict=True):
         picture = Image.fromarray(shown.pixels).convert("RGBA")
         overlay = Image.fromarray(heat_to_rgba(heat, scale)).resize(picture.size, Image.Resampling.BICUBIC)
-        with _new_file(out / name) as stream:
+        with new_file(out / name) as stream:
             Image.alpha_composite(picture, overlay).convert("RGB").save(stream, "PNG")
-    with _new_file(out / "heatmaps.npz") as stream:
+    with new_file(out / "heatmaps.npz") as stream:
         np.savez(
             stream,
             ids=table["house_id"].to_numpy(dtype=str),
@@ -127,17 +123,3 @@ def overlay_names(house_ids: list[str]) -> list[str]:
         taken.add(name.lower())
         names.append(name)
     return names
-
-
-@contextmanager
-def _new_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears under `path` whole, or not at all."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            yield stream
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from housevis.core.progress import error_console
 from housevis.pipeline.data_steps import ingest, tiles
@@ -19,16 +20,17 @@ STEPS = (ingest, tiles, embed, train, explain, evaluate, atlas, report)
 """Every step, in the order they run."""
 
 
-def run(project: Project) -> StepResult:
+def run(project: Project, show: Callable[[StepResult], None] | None = None) -> StepResult:
     """Run every step from listings to report; what is finished is not done again.
 
     The run becomes the one that its configuration's name stands for.
 
     Args:
         project: An open project.
+        show: Called with the result of each step as soon as it is finished.
 
     Returns:
-        The lines of all steps; figures by step name.
+        What there is to say of the whole run; figures by step name.
 
     Raises:
         HousevisError: As the step that failed.
@@ -39,12 +41,13 @@ def run(project: Project) -> StepResult:
         result = step(project)
         state = "done before" if result.skipped else f"{result.seconds:.1f} s"
         error_console.print(f"{result.step}: {state}", markup=False)
+        if show is not None:
+            show(result)
         results.append(result)
     run_id = results[-1].figures["run_id"]
     finished = find_run(project.workspace.folder.parent, run_id)
     promote(project.workspace, finished)
     write_results(project, finished)
     seconds = time.perf_counter() - started
-    lines = [line for result in results for line in result.lines]
-    lines.append(f"run {run_id} finished in {seconds:.0f} s")
+    lines = [f"run {run_id} finished in {seconds:.0f} s"]
     return StepResult("run", lines, {result.step: dict(result.figures) for result in results}, seconds)

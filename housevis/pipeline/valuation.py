@@ -15,7 +15,7 @@ from housevis.core.errors import ModelError
 from housevis.pricing.attributes import encode, visual_names, with_visual
 from housevis.pricing.model import HousePriceModel
 from housevis.pricing.splits import grouped_folds
-from housevis.runs import read_parquet
+from housevis.runs import read_parquet, write_parquet
 from housevis.vision.cross_fitting import cross_fitted_features
 from housevis.vision.siamese import RankSiamese, fit_rank_siamese
 
@@ -61,12 +61,9 @@ class ValuationModel:
 
     def save(self, folder: Path) -> None:
         """Write the model to its folder; `TRAINING` comes last and marks it complete."""
-        folder.mkdir(parents=True, exist_ok=True)
         self.ranker.save(folder / RANKER)
         self.price_model.save(folder)
-        temporary = folder / f".{TRAINING}"
-        self.training.to_parquet(temporary, index=False)
-        temporary.replace(folder / TRAINING)
+        write_parquet(self.training, folder / TRAINING)
 
     @classmethod
     def load(cls, folder: Path) -> ValuationModel:

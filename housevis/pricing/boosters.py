@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 import housevis
 from housevis.core.config import PricingSection
 from housevis.core.errors import ModelError
+from housevis.core.storage import write_file
 
 Array = NDArray[np.float64]
 
@@ -106,8 +105,8 @@ def write_artefact(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for part, text in texts.items():
-            _replace(folder / f"{part}.txt", text)
-        _replace(folder / f"{name}.json", json.dumps(document, indent=2) + "\n")
+            write_file(folder / f"{part}.txt", text)
+        write_file(folder / f"{name}.json", json.dumps(document, indent=2) + "\n")
     except OSError as problem:
         raise ModelError(
             f"the {kind} cannot be written ({problem.strerror})",
@@ -171,15 +170,3 @@ def _read(file: Path, kind: str) -> str:
         ) from None
     except (OSError, UnicodeDecodeError):
         raise damaged(file, kind) from None
-
-
-def _replace(file: Path, text: str) -> None:
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(text.encode())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

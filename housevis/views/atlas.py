@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from housevis.core.storage import write_file
 from housevis.views.atlas_data import detail_chunks, first_view, spatial_order
 from housevis.views.atlas_page import render_page
 from housevis.views.data import AtlasData, check_out_of_sample
 from housevis.views.pictures import write_pictures
-from housevis.views.words import script_json, write_atomically
+from housevis.views.words import script_json
 
 _CHUNK_NAME = re.compile(r"details-(\d+)\.js")
 
@@ -72,18 +73,18 @@ def build_atlas(data: AtlasData, folder: Path) -> AtlasReport:
     data_folder.mkdir(exist_ok=True)
     chunks = detail_chunks(data, records, order, written.pictures)
     for number, chunk in enumerate(chunks):
-        write_atomically(
+        write_file(
             data_folder / f"details-{number}.js", f"housevis.receive({number},{script_json(chunk)});\n"
         )
     for path in data_folder.iterdir():
         match = _CHUNK_NAME.fullmatch(path.name)
         if match and int(match[1]) >= len(chunks):
             path.unlink()
-    first_view_bytes = write_atomically(
+    first_view_bytes = write_file(
         data_folder / "houses.js", f"housevis.houses={script_json(first_view(data, records))};\n"
     )
     page = folder / "index.html"
-    write_atomically(page, render_page(data, len(records)))
+    write_file(page, render_page(data, len(records)))
     return AtlasReport(
         page=page,
         sales=len(records),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from housevis.core.progress import progress_bar
-from housevis.views.words import write_atomically
+from housevis.core.storage import write_file
 
 if TYPE_CHECKING:
     from data_pipeline.frames import HouseImage
@@ -93,7 +93,7 @@ def write_pictures(
         if first and claimed[name]:
             buffer = io.BytesIO()
             Image.fromarray(image.pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=False)
-            sizes.append(write_atomically(page_folder / name, buffer.getvalue()))
+            sizes.append(write_file(page_folder / name, buffer.getvalue()))
         height, width = image.pixels.shape[:2]
         x, y = image.house_pixel
         west, south, east, north = image.bounds

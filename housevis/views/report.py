@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from housevis.core.storage import write_file
 from housevis.pricing.metrics import IAAO_RANGES, within_iaao_range
 from housevis.views.charts import agreement_chart, error_chart, hexagon_shape
 from housevis.views.data import RatioStatistics, ReportData, check_out_of_sample
@@ -22,7 +23,6 @@ from housevis.views.words import (
     money,
     percent,
     points,
-    write_atomically,
 )
 
 RATIO_ROWS = (
@@ -52,7 +52,7 @@ def build_report(data: ReportData, path: Path) -> int:
     """
     check_out_of_sample(data.estimates, data.training_sales, data.training_houses)
     path.parent.mkdir(parents=True, exist_ok=True)
-    return write_atomically(path, render_report(data))
+    return write_file(path, render_report(data))
 
 
 def render_report(data: ReportData) -> str:

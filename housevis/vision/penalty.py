@@ -69,6 +69,4 @@ def choose_penalty(
     best = int(means.argmax())
     standard_error = float(accuracy[best].std(ddof=1) / np.sqrt(len(numbers)))
     chosen = max(row for row in range(len(PENALTIES)) if means[row] >= means[best] - standard_error)
-    return PenaltyChoice(
-        PENALTIES[chosen], dict(zip(PENALTIES, means.tolist(), strict=True)), standard_error
-    )
+    return PenaltyChoice(PENALTIES[chosen], dict(zip(PENALTIES, means.tolist(), strict=True)), standard_error)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 from torch.nn import functional
 
 from housevis.core.config import SiameseSection
 from housevis.core.errors import ModelError
+from housevis.core.storage import write_file
 
 STEPS_PER_EPOCH = 25
 _WEIGHT_START = 1e-3
@@ -84,18 +83,10 @@ class RankSiamese(nn.Module):
 
     def save(self, path: str | Path) -> None:
         """Write the weights as safetensors, atomically."""
-        file = Path(path)
-        file.parent.mkdir(parents=True, exist_ok=True)
         about = {"kind": "rank siamese", "channels": self.channels, "dimension": self.dimension}
         metadata = {"housevis": json.dumps(about), "backbone": self.fingerprint}
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".writing-")
-        os.close(handle)
-        try:
-            tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
-            save_file(tensors, temporary, metadata=metadata)
-            Path(temporary).replace(file)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        write_file(Path(path), save(tensors, metadata=metadata))
 
     @classmethod
     def load(cls, path: str | Path, fingerprint: str | None = None) -> RankSiamese:

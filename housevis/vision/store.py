@@ -8,17 +8,16 @@ most the part it was writing.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from housevis.core.errors import ModelError
+from housevis.core.storage import write_file
 
 _KEY_BYTES = 32
 _KEY = np.dtype((np.void, _KEY_BYTES))
@@ -178,14 +177,8 @@ class FeatureStore:
 
     def _write(self, tensors: dict[str, np.ndarray]) -> None:
         metadata = {"fingerprint": self.fingerprint} if self.fingerprint else None
-        handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=".writing-")
-        os.close(handle)
-        try:
-            save_file(tensors, temporary, metadata=metadata)
-            name = hashlib.sha256(tensors["keys"].tobytes()).hexdigest()[:16]
-            Path(temporary).replace(self.folder / f"part-{name}.safetensors")
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        name = hashlib.sha256(tensors["keys"].tobytes()).hexdigest()[:16]
+        write_file(self.folder / f"part-{name}.safetensors", save(tensors, metadata=metadata))
 
 
 def _pack(keys: Sequence[str]) -> np.ndarray:

@@ -8,10 +8,8 @@ safetensors in the user's cache folder.
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +17,10 @@ from typing import Any
 import platformdirs
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from housevis.core.errors import WeightsError
+from housevis.core.storage import write_file
 
 _HASH_IN_NAME = re.compile(r"-(?P<prefix>[0-9a-f]{8,64})\.pth$")
 
@@ -148,11 +147,4 @@ def _convert(source: Path, target: Path) -> None:
         raise WeightsError(
             "the file holds no named tensors", where=str(source), remedy="A state dict of tensors is needed."
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".writing-")
-    os.close(handle)
-    try:
-        save_file(tensors, temporary)
-        Path(temporary).replace(target)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    write_file(target, save(tensors))

@@ -54,10 +54,10 @@ def test_a_failed_write_keeps_the_old_file(make_database, tmp_path: Path, monkey
     make_database(seed=1).save(path)
     before = path.read_bytes()
 
-    def full(_descriptor: int) -> None:
+    def full(_temporary: Path, _target: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.fsync", full)
+    monkeypatch.setattr("pathlib.Path.replace", full)
     with pytest.raises(ModelError, match="No space left"):
         make_database(seed=2).save(path)
     assert path.read_bytes() == before

@@ -132,7 +132,8 @@ housevis.start = function (map, cluster) {
   housevis.dots = new housevis.DotLayer({ pane: "dots", updateWhenZooming: false }).addTo(map);
   map.on("moveend", housevis.drawGround);
   map.fitBounds(L.latLngBounds(housevis.houses.price.map((_, row) => housevis.place(row))), {
-    paddingTopLeft: [window.innerWidth > 900 ? 320 : 24, 64], paddingBottomRight: [24, 24], maxZoom: 17,
+    animate: false, maxZoom: 17,
+    paddingTopLeft: [window.innerWidth > 900 ? 320 : 24, 64], paddingBottomRight: [24, 24],
   });
   housevis.refill();
   housevis.startControls();
