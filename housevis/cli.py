@@ -57,9 +57,9 @@ INTERRUPTED = 130
 
 
 def _project(config: Path, runs: Path, rights: str | None = None) -> AbstractContextManager[Project]:
+    settings = load_config(config)
     from housevis.pipeline.project import open_project
 
-    settings = load_config(config)
     if rights:
         imagery = settings.imagery.model_copy(update={"rights_reference": rights})
         settings = settings.model_copy(update={"imagery": imagery})

@@ -2,19 +2,40 @@
 
 Each step is a Python call with the name of its command: it takes an open
 project (:func:`housevis.pipeline.project.open_project`) and returns a
-:class:`housevis.pipeline.results.StepResult`.
+:class:`housevis.pipeline.results.StepResult`. Names load on first use, so that
+a mistake in a configuration is told before networks are imported.
 """
 
 from __future__ import annotations
 
-from housevis.pipeline.data_steps import ingest, plan_tiles, tiles
-from housevis.pipeline.embedding import embed
-from housevis.pipeline.evaluating import evaluate
-from housevis.pipeline.explaining import explain
-from housevis.pipeline.new_houses import estimate, explain_listings
-from housevis.pipeline.pages import atlas, report, serve
-from housevis.pipeline.running import run
-from housevis.pipeline.training import train
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from housevis.pipeline.data_steps import ingest, plan_tiles, tiles
+    from housevis.pipeline.embedding import embed
+    from housevis.pipeline.evaluating import evaluate
+    from housevis.pipeline.explaining import explain
+    from housevis.pipeline.new_houses import estimate, explain_listings
+    from housevis.pipeline.pages import atlas, report, serve
+    from housevis.pipeline.running import run
+    from housevis.pipeline.training import train
+
+_MODULES = {
+    "atlas": "pages",
+    "embed": "embedding",
+    "estimate": "new_houses",
+    "evaluate": "evaluating",
+    "explain": "explaining",
+    "explain_listings": "new_houses",
+    "ingest": "data_steps",
+    "plan_tiles": "data_steps",
+    "report": "pages",
+    "run": "running",
+    "serve": "pages",
+    "tiles": "data_steps",
+    "train": "training",
+}
 
 __all__ = [
     "atlas",
@@ -31,3 +52,9 @@ __all__ = [
     "tiles",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
