@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -74,8 +76,8 @@ class RankSiamese(nn.Module):
                 f"the ranker takes pooled features (n, {self.channels}), not {pooled.shape}",
                 remedy="Use the backbone that it was trained on.",
             )
-        with torch.no_grad():
-            return self.f(torch.from_numpy(pooled)).numpy()
+        weight = self.embedding.weight.detach().double().numpy()
+        return (pooled @ weight.T + self.embedding.bias.detach().double().numpy()).astype(np.float32)
 
     def score(self, pooled: np.ndarray) -> np.ndarray:
         """The ranking score ``(V_1 - V_0) . f``: `(n, K)` to float32 `(n,)`."""
@@ -178,9 +180,21 @@ def fit_rank_siamese(
         model.embedding.bias.zero_()
         model.head.weight.normal_(0.0, _HEAD_START, generator=generator)
         model.head.bias.zero_()
-    _train(model, standard, prices, section, penalty / len(prices), seed, generator)
+    with _one_thread():
+        _train(model, standard, prices, section, penalty / len(prices), seed, generator)
     _fold_standardisation(model, mean, deviation)
     return model.eval()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sum in one order: several threads round differently from run to run, and boosting magnifies that."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def check_training_houses(features: np.ndarray, prices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
