@@ -210,6 +210,23 @@ def regularisation(figures: Figures) -> str:
     return f"{table}\n\nCommand: `{figures['command']}`."
 
 
+def embedding_engine(figures: Figures) -> str:
+    """How fast pictures become features, beside the plain loop."""
+    rows = [
+        [
+            name,
+            found["engine"],
+            f"{found['median_images_per_second']['plain']:.0f}",
+            f"{found['median_images_per_second']['engine']:.0f}",
+            f"{found['ratio']:.1f}",
+            found["machine"]["processor"],
+        ]
+        for name, found in figures.items()
+    ]
+    header = ["backbone", "engine", "plain float32 loop, images/s", "engine, images/s", "ratio", "processor"]
+    return markdown_table(header, rows)
+
+
 def providers(_: Figures) -> str:
     """The provider records."""
     from data_pipeline.providers import PROVIDERS
@@ -283,6 +300,7 @@ def driver_shares(_: Figures) -> str:
 
 
 TABLES: dict[str, Table] = {
+    "embedding-engine": Table(embedding_engine, "embedding-engine.json"),
     "king-county": Table(king_county, "king-county.json"),
     "king-county-details": Table(king_county_details, "king-county.json"),
     "providers": Table(providers),
