@@ -85,13 +85,23 @@ def ablation_table(figures: Figures) -> str:
     return markdown_table([*header, "paper, without", "paper, with"], rows)
 
 
+def _verdict(figures: Figures) -> str:
+    """One sentence on the gains, whichever sign they have."""
+    gains = [row["gain"] for row in figures["ablation"] if row["gain"] is not None]
+    helped = sum(gain["low"] > 0 for gain in gains)
+    hurt = sum(gain["high"] < 0 for gain in gains)
+    if helped:
+        return f"**The pictures help in {helped} of {len(gains)} attribute sets and hurt in {hurt}.**"
+    return f"**On this market the paper's recipe gains nothing from the pictures**, and loses in {hurt} sets."
+
+
 def king_county(figures: Figures) -> str:
     """The README's table of real data."""
     return "\n\n".join(
         [
             ablation_table(figures),
-            f"{figures['headline']['sales']:,} later sales; rank accuracy from the picture alone "
-            f"{share(figures['rank_accuracy'])} %. G is the location, T the month, A the area. "
+            f"{_verdict(figures)} {figures['headline']['sales']:,} later sales; rank accuracy from the "
+            f"picture alone {share(figures['rank_accuracy'])} %. G is the location, T the month, A the area. "
             "The paper's columns are its own market, Toronto. `housevis run examples/king-county.toml` "
             "repeats this where the data is at hand; more in [what we tried](docs/what-we-tried.md).",
         ]
