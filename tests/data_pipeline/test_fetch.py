@@ -304,6 +304,8 @@ def test_an_archive_that_was_lost_is_fetched_again(
 
 
 CHILD = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell hands it down as ignored
 import sys
 import mercantile
 from data_pipeline.archive import TileArchive
