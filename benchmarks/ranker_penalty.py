@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sample_market import PROJECT, town_config
+from sample_market import PROJECT, town_config, write_towns
 
-from housevis.core.machine import machine_facts
-from housevis.core.progress import console, progress_bar
+from housevis.core.progress import progress_bar
 from housevis.pipeline.project import open_project
 from housevis.pipeline.sold import EARLIER, load_sold_houses
 from housevis.pipeline.valuation import fit_valuation_model
 from housevis.pricing import metrics
-from housevis.runs import package_versions, write_json
 from housevis.vision.penalty import PENALTIES
 from housevis.vision.siamese import rank_accuracy
 
@@ -86,17 +84,7 @@ def main() -> int:
         }
         for penalty in (0.0, *PENALTIES)
     ]
-    write_json(
-        options.out,
-        {
-            "command": "python " + " ".join(sys.argv),
-            "machine": machine_facts(),
-            "versions": package_versions(),
-            "mean": means,
-            "towns": rows,
-        },
-    )
-    console.print_json(data=means)
+    write_towns(options.out, means, rows)
     return 0
 
 

@@ -167,6 +167,21 @@ def mean_of_towns(towns: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def write_towns(path: Path, means: Any, towns: list[dict[str, Any]]) -> None:
+    """Write and print the figures of some towns, with the command, machine and versions behind them."""
+    write_json(
+        path,
+        {
+            "command": "python " + " ".join(sys.argv),
+            "machine": machine_facts(),
+            "versions": package_versions(),
+            "mean": means,
+            "towns": towns,
+        },
+    )
+    console.print_json(data=means)
+
+
 def main() -> int:
     """Measure the towns and write the figures."""
     parser = argparse.ArgumentParser(
@@ -179,17 +194,7 @@ def main() -> int:
     options = parser.parse_args()
     towns = [measure_town(seed, options.backbone, options.runs) for seed in options.towns]
     means = mean_of_towns(towns)
-    write_json(
-        options.out,
-        {
-            "command": "python " + " ".join(sys.argv),
-            "machine": machine_facts(),
-            "versions": package_versions(),
-            "mean": means,
-            "towns": towns,
-        },
-    )
-    console.print_json(data=means)
+    write_towns(options.out, means, towns)
     return 0
 
 
