@@ -21,6 +21,7 @@ from data_pipeline.providers import Provider, check_rights, find_provider
 from data_pipeline.tile_server import TileServer
 from db.store import finish_step, finished_step, forget_tiles, read_houses, replace_listings
 from housevis.core.config import Config, ImagerySection, ListingsSection, LocalServerSection
+from housevis.core.engine import ShardRunner
 from housevis.core.errors import ConfigError, ImageryError, ListingsError
 from housevis.core.storage import write_file
 from housevis.core.workspace import Workspace
@@ -85,7 +86,9 @@ class TilesReport:
     errors: dict[str, int] = field(default_factory=dict)
 
 
-def ingest(config: Config, workspace: Workspace, engine: Engine) -> IngestReport:
+def ingest(
+    config: Config, workspace: Workspace, engine: Engine, runner: ShardRunner | None = None
+) -> IngestReport:
     """Read, validate and store the listings; the town's are made first if it is configured.
 
     Raises:
@@ -118,7 +121,9 @@ def ingest(config: Config, workspace: Workspace, engine: Engine) -> IngestReport
     return report
 
 
-def tiles(config: Config, workspace: Workspace, engine: Engine) -> TilesReport:
+def tiles(
+    config: Config, workspace: Workspace, engine: Engine, runner: ShardRunner | None = None
+) -> TilesReport:
     """Fetch the tiles behind the houses' pictures into the archive of the workspace.
 
     Tiles that failed are counted and asked for again the next time. Where the

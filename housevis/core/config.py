@@ -161,6 +161,12 @@ class Config(Section):
     seed: int = Field(1, ge=0, le=_LARGEST_SEED)
     database: OptionalText = None
     """SQLAlchemy address; None keeps SQLite in the run's folder."""
+    engine: Literal["local", "dask"] = "local"
+    """Where shards of work run: on this machine, or on Dask workers."""
+    scheduler: OptionalText = None
+    """Address of a Dask scheduler; None starts one on loopback."""
+    workers: int | None = Field(None, ge=1)
+    """Worker processes; None takes one for each core."""
     sample_market: SampleMarketSection | None = None
     listings: ListingsSection = Field(default_factory=ListingsSection)
     imagery: ImagerySection = Field(default_factory=ImagerySection)

@@ -9,6 +9,8 @@ cannot be processed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 
 class HousevisError(Exception):
     """Base of all errors that housevis raises on purpose.
@@ -27,9 +29,17 @@ class HousevisError(Exception):
         self.remedy = remedy
         super().__init__(str(self))
 
+    def __reduce__(self) -> tuple[Callable[..., HousevisError], tuple[object, ...]]:
+        """Keep all three parts on the way from one process to another."""
+        return _restored, (type(self), self.what, self.where, self.remedy)
+
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         return f"{text}. {self.remedy}" if self.remedy else text
+
+
+def _restored(kind: type[HousevisError], what: str, where: str | None, remedy: str | None) -> HousevisError:
+    return kind(what, where=where, remedy=remedy)
 
 
 class UsageError(HousevisError):

@@ -20,7 +20,7 @@ def ingest(project: Project) -> StepResult:
         ConfigError: ``pricing.attributes`` names what the listings do not have.
         ListingsError: The file cannot be read, or no row of it can be kept.
     """
-    found = steps.ingest(project.config, project.workspace, project.engine)
+    found = steps.ingest(project.config, project.workspace, project.engine, project.runner)
     encode(read_sales(project.engine).head(1), project.config.pricing.attributes)
     rejected = sum(found.rejected.values())
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(found.rejected.items()))
@@ -33,7 +33,7 @@ def ingest(project: Project) -> StepResult:
 
 def tiles(project: Project) -> StepResult:
     """Fetch the tiles that the houses need; see :func:`data_pipeline.steps.tiles`."""
-    found = steps.tiles(project.config, project.workspace, project.engine)
+    found = steps.tiles(project.config, project.workspace, project.engine, project.runner)
     lines = [
         f"tiles: {found.needed:,} needed, {found.fetched:,} fetched now; in the archive {found.ok:,} ok, "
         f"{found.blank:,} blank, {found.missing:,} missing, {found.failed:,} failed"

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from db.session import open_database
 from housevis.core.config import Config
+from housevis.core.engine import LocalRunner, ShardRunner, open_runner
 from housevis.core.storage import explained_disk_errors
 from housevis.core.workspace import Workspace
 
@@ -27,11 +28,13 @@ class Project:
         config: The configuration.
         workspace: The folder ``runs/<name>/``.
         engine: The open database.
+        runner: Who works on shards of a step.
     """
 
     config: Config
     workspace: Workspace
     engine: Engine
+    runner: ShardRunner = field(default_factory=LocalRunner)
 
 
 @contextmanager
@@ -51,7 +54,8 @@ def open_project(config: Config, runs_folder: Path) -> Iterator[Project]:
         workspace.folder.mkdir(parents=True, exist_ok=True)
         engine = open_database(config.database or workspace.database)
         try:
-            yield Project(config, workspace, engine)
+            with open_runner(config) as runner:
+                yield Project(config, workspace, engine, runner)
         finally:
             engine.dispose()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,12 @@ def test_other_errors_pass_through(tmp_path: Path) -> None:
         raise BrokenPipeError(32, "Broken pipe")
     with pytest.raises(ConfigError), explained_disk_errors(tmp_path):
         raise ConfigError("no")
+
+
+@pytest.mark.parametrize("kind", [HousevisError, ConfigError, LeakError, StorageError])
+def test_an_error_survives_the_way_between_processes(kind: type[HousevisError]) -> None:
+    problem = kind("the price is missing", where="sales.csv, line 3", remedy="Fill it in.")
+    arrived = pickle.loads(pickle.dumps(problem))
+    assert type(arrived) is kind
+    assert (arrived.what, arrived.where, arrived.remedy) == (problem.what, problem.where, problem.remedy)
+    assert str(arrived) == str(problem)
