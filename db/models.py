@@ -9,7 +9,19 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Date, DateTime, Double, ForeignKey, Index, Integer, String, Text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Date,
+    DateTime,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -26,6 +38,8 @@ class House(Base):
     latitude: Mapped[float] = mapped_column(Double)
     longitude: Mapped[float] = mapped_column(Double)
     address: Mapped[str | None] = mapped_column(Text)
+    unit: Mapped[str | None] = mapped_column(Text)
+    """Number of the flat, where one is given."""
     listing_url: Mapped[str | None] = mapped_column(Text)
 
 
@@ -46,6 +60,12 @@ class Sale(Base):
     """Further numeric attributes by their column name in the listings."""
     source_row: Mapped[int] = mapped_column(Integer)
     """Line of the listings file, the header being line 1."""
+    previous_sale_id: Mapped[str | None] = mapped_column(String(220))
+    """The sale of the same house before this one."""
+    outlier_reasons: Mapped[list[str]] = mapped_column(JSON, server_default=text("'[]'"))
+    """Codes of why this sale stands out, three at most; empty where it does not."""
+    outlier_rules: Mapped[str | None] = mapped_column(String(40))
+    """Version of the rules that judged it."""
 
 
 class Reject(Base):
@@ -78,6 +98,9 @@ class Tile(Base):
     sha256: Mapped[str | None] = mapped_column(String(64))
     fetched_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     error: Mapped[str | None] = mapped_column(Text)
+    etag: Mapped[str | None] = mapped_column(Text)
+    last_modified: Mapped[str | None] = mapped_column(Text)
+    """Both as the server sent them, to ask later whether the tile changed."""
 
 
 class Image(Base):
@@ -96,6 +119,9 @@ class Image(Base):
     north: Mapped[float | None] = mapped_column(Double)
     metres_per_pixel: Mapped[float | None] = mapped_column(Double)
     missing_tiles: Mapped[int | None] = mapped_column(Integer)
+    native_metres_per_pixel: Mapped[float | None] = mapped_column(Double)
+    """Ground sample distance of the imagery itself, coarser where tiles are enlarged."""
+    provider: Mapped[str | None] = mapped_column(String(200))
 
 
 class Step(Base):
@@ -120,3 +146,23 @@ class Estimate(Base):
     estimate: Mapped[float] = mapped_column(Double)
     low: Mapped[float | None] = mapped_column(Double)
     high: Mapped[float | None] = mapped_column(Double)
+
+
+class Removal(Base):
+    """A house that was taken out for good: ingest keeps it out from then on."""
+
+    __tablename__ = "removals"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    house_id: Mapped[str] = mapped_column(String(200), index=True)
+    removed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    receipt: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """What went and what remains; None until the removal is finished."""
+
+
+class Market(Base):
+    """The one market that this database holds: the name of its configuration."""
+
+    __tablename__ = "markets"
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)

@@ -16,7 +16,7 @@ import pandas as pd
 from sqlalchemy import Connection, Engine, Table, delete, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from db.models import Base, Estimate, House, Image, Reject, Sale, Step, Tile
+from db.models import Base, Estimate, House, Image, Reject, Removal, Sale, Step, Tile
 from db.session import read_transaction, write_transaction
 
 SALE_COLUMNS = (
@@ -32,6 +32,9 @@ SALE_COLUMNS = (
     "address",
 )
 """The columns of every sale frame, before the extra attributes."""
+
+SALE_FLAGS = ("previous_sale_id", "outlier_reasons", "outlier_rules")
+"""What is known about a sale besides; a model never sees it."""
 
 _BATCH = 10_000
 _KEY_BATCH = 500
@@ -56,7 +59,7 @@ def replace_listings(
     Raises:
         DatabaseError: The database refuses; the old listings stay.
     """
-    known = {*SALE_COLUMNS, "source_row"}
+    known = {*SALE_COLUMNS, *SALE_FLAGS, "source_row"}
     extra = [name for name in sales.columns if name not in known]
     with write_transaction(engine) as connection:
         stored = {row[0]: (row[1], row[2]) for row in connection.execute(_house_places())}
@@ -110,6 +113,23 @@ def read_sales(engine: Engine) -> pd.DataFrame:
         frame[name] = frame[name].astype("float64")
     frame["address"] = frame["address"].astype(object).where(frame["address"].notna(), None)
     return pd.concat([frame, attributes], axis=1)
+
+
+def read_sale_flags(engine: Engine) -> pd.DataFrame:
+    """What is known about each sale besides, by sale id: `sale_id` and :data:`SALE_FLAGS`."""
+    statement = select(Sale.id, Sale.previous_sale_id, Sale.outlier_reasons, Sale.outlier_rules)
+    with read_transaction(engine) as connection:
+        rows = connection.execute(statement.order_by(Sale.id)).all()
+    frame = pd.DataFrame(rows, columns=["sale_id", *SALE_FLAGS])
+    for name in ("previous_sale_id", "outlier_rules"):
+        frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
+    return frame
+
+
+def removed_houses(engine: Engine) -> set[str]:
+    """Ids of the houses that were removed and stay out."""
+    with read_transaction(engine) as connection:
+        return set(connection.scalars(select(Removal.house_id).distinct()))
 
 
 def read_houses(engine: Engine) -> pd.DataFrame:
@@ -213,6 +233,15 @@ def read_tile_statuses(engine: Engine, zoom: int) -> dict[tuple[int, int], str]:
         return {(row[0], row[1]): row[2] for row in connection.execute(statement)}
 
 
+def read_tile_rows(engine: Engine, zoom: int) -> pd.DataFrame:
+    """The whole manifest of one zoom, by x, then y; the columns are those of :class:`db.models.Tile`."""
+    table = _table(Tile)
+    statement = select(table).where(table.c.zoom == zoom).order_by(table.c.x, table.c.y)
+    with read_transaction(engine) as connection:
+        rows = connection.execute(statement).all()
+    return pd.DataFrame(rows, columns=[column.name for column in table.columns])
+
+
 def manifest_digest(engine: Engine, zoom: int) -> str:
     """Hex SHA-256 over which tiles of one zoom are there, and their content."""
     statement = select(Tile.x, Tile.y, Tile.status, Tile.sha256).where(Tile.zoom == zoom)
@@ -243,8 +272,8 @@ def _house_places() -> Any:
 
 
 def _house_rows(houses: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    columns = ["house_id", "latitude", "longitude", "address", "listing_url"]
-    frame = houses[columns].rename(columns={"house_id": "id"})
+    columns = ["house_id", "latitude", "longitude", "address", "unit", "listing_url"]
+    frame = houses.reindex(columns=columns).rename(columns={"house_id": "id"})
     for start in range(0, len(frame), _BATCH):
         yield from _records(frame.iloc[start : start + _BATCH])
 
@@ -253,7 +282,13 @@ def _sale_rows(sales: pd.DataFrame, extra: Sequence[str]) -> Iterator[dict[str, 
     columns = ["house_id", "price", "bedrooms", "bathrooms", "area_m2", "source_row"]
     for start in range(0, len(sales), _BATCH):
         part = sales.iloc[start : start + _BATCH]
-        frame = part[columns].assign(id=part["sale_id"], sale_date=pd.to_datetime(part["sale_date"]).dt.date)
+        flags = part.reindex(columns=list(SALE_FLAGS))
+        flags["outlier_reasons"] = [
+            reasons if isinstance(reasons, list) else [] for reasons in flags["outlier_reasons"]
+        ]
+        frame = pd.concat([part[columns], flags], axis=1).assign(
+            id=part["sale_id"], sale_date=pd.to_datetime(part["sale_date"]).dt.date
+        )
         attributes = _records(part[list(extra)]) if extra else [{} for _ in range(len(part))]
         for row, values in zip(_records(frame), attributes, strict=True):
             yield {**row, "attributes": values}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -9,14 +10,16 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Engine
 
 from db.models import Base
 from db.session import HEAD, MIGRATIONS, open_database, write_transaction
+from db.store import read_images, read_sale_flags, read_sales, read_tile_rows
 from housevis.core.errors import DatabaseError
 
 
@@ -120,3 +123,40 @@ def test_two_processes_may_open_a_new_database_at_once(tmp_path: Path) -> None:
     assert [process.returncode for process in processes] == [0, 0, 0], errors
     tables = sqlalchemy.inspect(open_database(tmp_path / "a.sqlite")).get_table_names()
     assert set(tables) == {*Base.metadata.tables, "alembic_version"}
+
+
+def test_a_database_of_the_first_version_keeps_its_rows(engine: Engine) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with write_transaction(engine) as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+        connection.exec_driver_sql("INSERT INTO houses (id, latitude, longitude) VALUES ('a', 47.5, -122.25)")
+        connection.exec_driver_sql(
+            "INSERT INTO sales (id, house_id, sale_date, price, attributes, source_row) "
+            "VALUES ('a@2014-05-02', 'a', '2014-05-02', 100000, '{\"grade\": 7.0}', 2)"
+        )
+        connection.exec_driver_sql("INSERT INTO images (house_id, framing, zoom) VALUES ('a', 'tile', 18)")
+        connection.exec_driver_sql(
+            "INSERT INTO tiles (zoom, x, y, provider, status, attempts, bytes, fetched_at) "
+            "VALUES (18, 1, 2, 'p', 'ok', 1, 10, '2026-01-01 00:00:00')"
+        )
+    again = open_database(engine.url.render_as_string(hide_password=False))
+    assert read_sales(again)[["sale_id", "grade"]].to_numpy().tolist() == [["a@2014-05-02", 7.0]]
+    assert read_sale_flags(again).to_numpy().tolist() == [["a@2014-05-02", None, [], None]]
+    assert read_images(again, "tile", 18)["provider"].tolist() == [None]
+    assert read_tile_rows(again, 18)[["x", "etag"]].to_numpy().tolist() == [[1, None]]
+    again.dispose()
+
+
+def test_a_new_revision_can_be_written(tmp_path: Path) -> None:
+    shutil.copytree(MIGRATIONS, tmp_path / "migrations")
+    config = Config()
+    config.set_main_option("script_location", str(tmp_path / "migrations"))
+    engine = open_database(tmp_path / "a.sqlite")
+    with write_transaction(engine) as connection:
+        config.attributes["connection"] = connection
+        script = command.revision(config, "Something new", autogenerate=True, rev_id="9999")
+    assert isinstance(script, Script)
+    assert script.down_revision == HEAD
+    compile(Path(script.path).read_text(), script.path, "exec")
