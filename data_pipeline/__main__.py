@@ -11,6 +11,7 @@ from data_pipeline.steps import IngestReport, TilesReport, ingest, tiles
 from db.session import open_database
 from housevis.core.config import load_config
 from housevis.core.errors import HousevisError
+from housevis.core.storage import explained_disk_errors, sole_writer
 from housevis.core.workspace import Workspace
 
 
@@ -31,9 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             imagery = config.imagery.model_copy(update={"rights_reference": options.i_have_rights})
             config = config.model_copy(update={"imagery": imagery})
         workspace = Workspace(options.runs / config.name)
-        engine = open_database(config.database or workspace.database)
-        print(describe_ingest(ingest(config, workspace, engine)), flush=True)
-        print(describe_tiles(tiles(config, workspace, engine)), flush=True)
+        with explained_disk_errors(workspace.folder), sole_writer(workspace.folder):
+            engine = open_database(config.database or workspace.database)
+            print(describe_ingest(ingest(config, workspace, engine)), flush=True)
+            print(describe_tiles(tiles(config, workspace, engine)), flush=True)
     except HousevisError as problem:
         print(problem, file=sys.stderr)
         return problem.exit_code

@@ -56,14 +56,16 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C; Typer turns the interrupt into it."""
 
 
-def _project(config: Path, runs: Path, rights: str | None = None) -> AbstractContextManager[Project]:
+def _project(
+    config: Path, runs: Path, rights: str | None = None, *, reads_only: bool = False
+) -> AbstractContextManager[Project]:
     settings = load_config(config)
     from housevis.pipeline.project import open_project
 
     if rights:
         imagery = settings.imagery.model_copy(update={"rights_reference": rights})
         settings = settings.model_copy(update={"imagery": imagery})
-    return open_project(settings, runs)
+    return open_project(settings, runs, reads_only=reads_only)
 
 
 def _print(result: StepResult) -> None:
@@ -114,7 +116,7 @@ def tiles(
     """Analysts: fetch the aerial tiles that the houses need into the archive."""
     from housevis import pipeline
 
-    with _project(config, runs, rights) as project:
+    with _project(config, runs, rights, reads_only=plan) as project:
         _print(pipeline.plan_tiles(project) if plan else pipeline.tiles(project))
 
 

@@ -9,7 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from filelock import FileLock, Timeout
+
 from housevis.core.errors import StorageError
+
+_UNFINISHED = ".writing-"
+_LOCK = ".lock"
 
 
 @contextmanager
@@ -40,16 +45,48 @@ def explained_disk_errors(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Be the only process that writes to a folder while the block runs.
+
+    The operating system lets go of the folder when the process ends, however
+    it ends. What an earlier process left half written is removed first.
+
+    Args:
+        folder: The folder; it is made where it does not exist.
+
+    Raises:
+        StorageError: Another process is writing to the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StorageError(
+            "another housevis command is working in this folder",
+            where=str(folder),
+            remedy="Wait until it has ended, or stop it, then run the command again.",
+        ) from None
+    try:
+        for unfinished in folder.rglob(f"{_UNFINISHED}*"):
+            unfinished.unlink(missing_ok=True)
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
 def new_file(path: Path) -> Iterator[IO[bytes]]:
     """A stream whose content becomes the file `path` when the block ends well.
 
-    An error, or the death of the process, leaves what was there before.
+    An error, or the death of the process, leaves what was there before; what
+    a killed process had begun is removed by :func:`sole_writer`.
 
     Args:
         path: The file; its folder is made where it does not exist.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=_UNFINISHED)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             yield stream

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from db.session import open_database
 from housevis.core.config import Config
 from housevis.core.engine import LocalRunner, ShardRunner, open_runner
-from housevis.core.storage import explained_disk_errors
+from housevis.core.storage import explained_disk_errors, sole_writer
 from housevis.core.workspace import Workspace
 
 
@@ -38,20 +38,24 @@ class Project:
 
 
 @contextmanager
-def open_project(config: Config, runs_folder: Path) -> Iterator[Project]:
+def open_project(config: Config, runs_folder: Path, *, reads_only: bool = False) -> Iterator[Project]:
     """Open the database of a configuration and close it afterwards.
 
     Args:
         config: The configuration.
         runs_folder: The folder that holds ``<name>/`` for every configuration.
+        reads_only: The block writes nothing, so another process may write.
 
     Raises:
         DatabaseError: The database cannot be opened.
-        StorageError: The folder cannot be made, or a step finds the disk full.
+        StorageError: The folder cannot be made, another command is writing
+            to it, or a step finds the disk full.
     """
     workspace = Workspace(runs_folder / config.name)
-    with explained_disk_errors(workspace.folder):
+    with explained_disk_errors(workspace.folder), ExitStack() as stack:
         workspace.folder.mkdir(parents=True, exist_ok=True)
+        if not reads_only:
+            stack.enter_context(sole_writer(workspace.folder))
         engine = open_database(config.database or workspace.database)
         try:
             with open_runner(config) as runner:
