@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_pipeline.steps import IngestReport, TilesReport, ingest, tiles
+from db.markets import claim_market
 from db.session import open_database
 from housevis.core.config import load_config
 from housevis.core.errors import HousevisError
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         workspace = Workspace(options.runs / config.name)
         with explained_disk_errors(workspace.folder), sole_writer(workspace.folder):
             engine = open_database(config.database or workspace.database)
+            claim_market(engine, config.name)
             print(describe_ingest(ingest(config, workspace, engine)), flush=True)
             print(describe_tiles(tiles(config, workspace, engine)), flush=True)
     except HousevisError as problem:

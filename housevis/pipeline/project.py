@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Engine
 
+from db.markets import claim_market
 from db.session import open_database
 from housevis.core.config import Config
 from housevis.core.engine import LocalRunner, ShardRunner, open_runner
@@ -47,7 +48,7 @@ def open_project(config: Config, runs_folder: Path, *, reads_only: bool = False)
         reads_only: The block writes nothing, so another process may write.
 
     Raises:
-        DatabaseError: The database cannot be opened.
+        DatabaseError: The database cannot be opened, or holds another market.
         StorageError: The folder cannot be made, another command is writing
             to it, or a step finds the disk full.
     """
@@ -58,6 +59,7 @@ def open_project(config: Config, runs_folder: Path, *, reads_only: bool = False)
             stack.enter_context(sole_writer(workspace.folder))
         engine = open_database(config.database or workspace.database)
         try:
+            claim_market(engine, config.name)
             with open_runner(config) as runner:
                 yield Project(config, workspace, engine, runner)
         finally:
