@@ -72,22 +72,59 @@ class LocalServerSection(Section):
     """The MBTiles file when `source` is ``"mbtiles"``."""
 
 
+class ImageryRecordSection(Section):
+    """A provider record of the user's own; what it allows counts only with a rights reference."""
+
+    name: str = Field("own-imagery", pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$")
+    licence: OptionalText = None
+    terms: OptionalText = None
+    """Where the terms stand."""
+    allows_storage: bool = False
+    allows_ml: bool = False
+    zoom_maximum: int = Field(22, ge=0, le=24)
+    zoom_native: int | None = Field(None, ge=0, le=24)
+    tile_size: Literal[256, 512] = 256
+    requests_per_second: float | None = Field(5.0, gt=0)
+    connections: int = Field(8, ge=1, le=64)
+    price_per_thousand: float | None = Field(None, ge=0)
+    currency: str = "USD"
+    bytes_per_tile: int | None = Field(None, ge=1)
+    key_variable: OptionalText = None
+    """Environment variable of the access key that fills ``{key}``."""
+
+
 class ImagerySection(Section):
-    """Where aerial tiles come from, and the right to use them."""
+    """Where aerial imagery comes from, and the right to use it."""
 
     provider: OptionalText = None
     """A known provider record, see ``data_pipeline.providers``."""
     url: OptionalText = None
-    """XYZ template with ``{z}/{x}/{y}``, where no provider record is named."""
+    """Address template with ``{z}/{x}/{y}``, where no provider record is named."""
+    wmts: OptionalText = None
+    """Address of a WMTS capabilities document."""
+    layer: OptionalText = None
+    """Layer of the WMTS."""
+    source: OptionalPath = None
+    """Imagery on this machine: MBTiles, PMTiles, GeoTIFF (one file, a pattern or a folder), pictures."""
+    metres_per_pixel: float | None = Field(None, gt=0)
+    """Ground sample distance of a folder of pictures without world files."""
+    record: ImageryRecordSection | None = None
     local_server: LocalServerSection | None = None
     attribution: OptionalText = None
     rights_reference: OptionalText = None
     """The user's own licence for this imagery; opens the rights gate."""
     zoom: int = Field(18, ge=1, le=22)
     framing: Framing = "centred"
+    window: float = Field(1.0, ge=0.5, le=4.0)
+    """Ground that a centred picture shows: this many times ``vision.image_size`` pixels of the tile grid."""
     requests_per_second: float | None = Field(None, gt=0)
     """Rate limit; None takes the provider record's own."""
-    connections: int = Field(8, ge=1, le=64)
+    connections: int | None = Field(None, ge=1, le=64)
+    """Requests under way at once; None takes the provider record's own."""
+    retina: bool = False
+    """Ask for tiles of 512 pixels, where the provider has them."""
+    further_zooms: list[Annotated[int, Field(ge=1, le=22)]] = Field(default_factory=list)
+    """Zooms whose tiles are fetched too; pictures are made of `zoom` alone."""
 
 
 class VisionSection(Section):
@@ -122,8 +159,11 @@ class PricingSection(Section):
     train_share: float = Field(0.6, gt=0.1, lt=0.95)
     folds: int = Field(5, ge=2)
     """Cross-fitting folds over the earlier sales."""
-    visual_features: Literal["in-sample", "cross-fitted"] = "in-sample"
-    """``in-sample`` is the paper's recipe: the ranker is fitted on the sales the booster trusts."""
+    visual_features: Literal["in-sample", "cross-fitted", "none"] = "in-sample"
+    """``in-sample`` is the paper's recipe: the ranker is fitted on the sales the booster trusts.
+
+    ``none`` uses no pictures at all: attributes alone.
+    """
     objective: Literal["squared", "absolute"] = "absolute"
     rounds: int = Field(400, ge=1)
     learning_rate: float = Field(0.05, gt=0)
@@ -177,6 +217,11 @@ class Config(Section):
     atlas: AtlasSection = Field(default_factory=AtlasSection)
     results: OptionalPath = None
     """Where `evaluate` also writes its figures as JSON, for the docs."""
+
+    @property
+    def uses_pictures(self) -> bool:
+        """False where prices are estimated from attributes alone."""
+        return self.pricing.visual_features != "none"
 
     @model_validator(mode="after")
     def _check(self) -> Config:
