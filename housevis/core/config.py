@@ -15,7 +15,15 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from housevis.core.errors import ConfigError
 
@@ -34,6 +42,7 @@ def _empty_is_none(value: Any) -> Any:
 
 OptionalText = Annotated[str | None, BeforeValidator(_empty_is_none)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_empty_is_none)]
+OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_empty_is_none)]
 
 
 class Section(BaseModel):
@@ -51,17 +60,40 @@ class SampleMarketSection(Section):
 
 
 class ListingsSection(Section):
-    """Where the listings are and how their columns are named."""
+    """Where the listings are, how their columns are named, and which sales count."""
 
     path: OptionalPath = None
+    sheet: OptionalText = None
+    """Sheet of an Excel file or layer of a GeoPackage; None takes the first."""
+    query: OptionalText = None
+    """SQL statement that gives the listings, in place of `path`."""
+    database: OptionalSecret = Field(None, exclude=True)
+    """SQLAlchemy address that `query` is sent to; a secret that no dump of the configuration holds."""
     encoding: str = "utf-8"
     columns: dict[str, str] = Field(default_factory=dict)
     """Our name of a column -> its name in the file (``price = "sale_price"``)."""
     date_format: OptionalText = None
+    sale_year: int | None = Field(None, ge=1700, le=2260)
+    """Year of all sales, where the file gives only months."""
+    decimal: Literal[".", ","] | None = None
+    """Decimal mark of the numbers; None looks at them."""
+    crs: str = "EPSG:4326"
+    """Coordinate reference system of the coordinate columns of a table."""
+    bounds: tuple[float, float, float, float] | None = None
+    """West, south, east, north in degrees: the area outside which a row is rejected."""
     area_unit: Literal["m2", "ft2"] = "m2"
     currency: str = "USD"
     extra_attributes: list[str] = Field(default_factory=list)
     """Further numeric columns of the file, kept as attributes under their own names."""
+    arms_length: dict[str, list[str]] = Field(default_factory=dict)
+    """Column of the file -> its values that mark a sale at arm's length."""
+    minimum_price: float = Field(0.0, ge=0)
+    """A cheaper sale is not at arm's length."""
+    same_price_days: int = Field(365, ge=0)
+    """Within so many days the same house at the same price is one sale recorded twice; 0 keeps both."""
+    geocoder: OptionalText = None
+    """Address of a Nominatim-compatible server that turns addresses into coordinates."""
+    geocoder_requests_per_second: float = Field(1.0, gt=0)
 
 
 class LocalServerSection(Section):
@@ -229,8 +261,11 @@ class Config(Section):
             raise ValueError(
                 f"name {self.name!r} must be letters, digits, '.', '_' or '-', as it names a folder"
             )
-        if self.sample_market is None and self.listings.path is None:
+        listings = self.listings
+        if self.sample_market is None and listings.path is None and listings.query is None:
             raise ValueError("listings.path is missing, and there is no [sample_market] section")
+        if listings.path is not None and listings.query is not None:
+            raise ValueError("listings.path and listings.query are both set; listings come from one of them")
         return self
 
 
@@ -324,7 +359,9 @@ def _first_problem(problem: ValidationError, where: str) -> ConfigError:
         return ConfigError(f"unknown key {key!r}", where=where, remedy=remedy)
     message = details["msg"].removeprefix("Value error, ")
     what = f"{key}: {message}" if key else message
-    remedy = "" if details["type"] == "missing" else f"It is {details['input']!r} now." if key else ""
+    secret = isinstance(details["input"], dict) or location[-1:] == ["database"]
+    shown = key and details["type"] != "missing" and not secret
+    remedy = f"It is {details['input']!r} now." if shown else ""
     return ConfigError(what, where=where, remedy=remedy or "Add it or mend it.")
 
 
