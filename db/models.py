@@ -139,6 +139,7 @@ class Estimate(Base):
     """One estimate of a sale by one run."""
 
     __tablename__ = "estimates"
+    __table_args__ = (Index("ix_estimates_sale_id", "sale_id"),)
 
     run_id: Mapped[str] = mapped_column(String(100), primary_key=True)
     sale_id: Mapped[str] = mapped_column(ForeignKey("sales.id", ondelete="CASCADE"), primary_key=True)

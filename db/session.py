@@ -75,7 +75,7 @@ def write_transaction(engine: Engine) -> Iterator[Connection]:
     try:
         with engine.execution_options(sqlite_begin="BEGIN IMMEDIATE").begin() as connection:
             yield connection
-    except DBAPIError as problem:
+    except (DBAPIError, engine.dialect.loaded_dbapi.Error) as problem:
         raise _explained(problem, engine.url, _shown(engine.url)) from None
 
 
@@ -193,7 +193,7 @@ def _revision(connection: Connection) -> str | None:
     return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
 
 
-def _explained(problem: SQLAlchemyError, url: URL, shown: str) -> DatabaseError:
+def _explained(problem: Exception, url: URL, shown: str) -> DatabaseError:
     cause = str(getattr(problem, "orig", problem)).strip().splitlines() or [problem.__class__.__name__]
     text = cause[0]
     if url.password:

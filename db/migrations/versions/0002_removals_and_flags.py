@@ -33,6 +33,7 @@ def upgrade() -> None:
     op.add_column("tiles", sa.Column("last_modified", sa.Text()))
     op.add_column("images", sa.Column("native_metres_per_pixel", sa.Double()))
     op.add_column("images", sa.Column("provider", sa.String(200)))
+    op.create_index("ix_estimates_sale_id", "estimates", ["sale_id"])
     op.create_table(
         "removals",
         sa.Column("id", sa.Integer(), primary_key=True, autoincrement=True),
@@ -48,6 +49,7 @@ def downgrade() -> None:
     """Take them away again."""
     op.drop_table("markets")
     op.drop_table("removals")
+    op.drop_index("ix_estimates_sale_id", "estimates")
     for table, names in _ADDED.items():
         for name in names:
             op.drop_column(table, name)

@@ -1,0 +1,76 @@
+"""The manifest of tiles: what became of each request."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Engine, delete, select
+
+from db.bulk import BATCH, read_frame, stored_time, table_of, upsert
+from db.models import Tile
+from db.session import read_transaction, write_transaction
+
+_COLUMNS = (
+    *("zoom", "x", "y", "provider", "status", "http_status", "attempts", "bytes"),
+    *("sha256", "fetched_at", "error", "etag", "last_modified"),
+)
+_KINDS = {
+    **dict.fromkeys(_COLUMNS, "object"),
+    **dict.fromkeys(("zoom", "x", "y", "attempts", "bytes"), "int64"),
+    **dict.fromkeys(("provider", "status"), "str"),
+}
+
+
+def save_tiles(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert or update rows of the tile manifest, see :class:`db.models.Tile`.
+
+    Made for many small calls.
+
+    Args:
+        engine: The database.
+        rows: Columns that a row lacks become null.
+    """
+    dialect = engine.dialect.name
+    tuples = [
+        tuple(stored_time(row[name], dialect) if name == "fetched_at" else row.get(name) for name in _COLUMNS)
+        for row in rows
+    ]
+    parts = (tuples[start : start + BATCH] for start in range(0, len(tuples), BATCH))
+    with write_transaction(engine) as connection:
+        upsert(connection, Tile, _COLUMNS, parts)
+
+
+def read_tile_statuses(engine: Engine, zoom: int) -> dict[tuple[int, int], str]:
+    """The manifest of one zoom: (x, y) -> ``ok``, ``blank``, ``missing`` or ``failed``."""
+    statement = select(Tile.x, Tile.y, Tile.status).where(Tile.zoom == zoom)
+    with read_transaction(engine) as connection:
+        found = connection.execution_options(yield_per=BATCH).execute(statement)
+        return {(x, y): status for x, y, status in found}
+
+
+def read_tile_rows(engine: Engine, zoom: int) -> pd.DataFrame:
+    """The whole manifest of one zoom, by x, then y; the columns are those of :class:`db.models.Tile`."""
+    table = table_of(Tile)
+    statement = select(*(table.c[name] for name in _COLUMNS)).where(table.c.zoom == zoom)
+    with read_transaction(engine) as connection:
+        return read_frame(connection, statement.order_by(table.c.x, table.c.y), _KINDS)
+
+
+def manifest_digest(engine: Engine, zoom: int) -> str:
+    """Hex SHA-256 over which tiles of one zoom are there, and their content."""
+    statement = select(Tile.x, Tile.y, Tile.status, Tile.sha256).where(Tile.zoom == zoom)
+    digest = hashlib.sha256()
+    with read_transaction(engine) as connection:
+        ordered = statement.order_by(Tile.x, Tile.y).execution_options(yield_per=BATCH)
+        for row in connection.execute(ordered):
+            digest.update(repr(tuple(row)).encode())
+    return digest.hexdigest()
+
+
+def forget_tiles(engine: Engine) -> None:
+    """Empty the tile manifest, because the archive starts anew."""
+    with write_transaction(engine) as connection:
+        connection.execute(delete(Tile))
