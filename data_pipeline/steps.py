@@ -155,7 +155,7 @@ def tiles(
                     at_address,
                     archive,
                     engine,
-                    connections=imagery.connections,
+                    connections=imagery.connections or provider.connections,
                     requests_per_second=imagery.requests_per_second,
                     rights_reference=reference,
                 )

@@ -28,7 +28,7 @@ from housevis.pipeline.explaining import Explainer
 from housevis.pipeline.judging import estimate_table, interval_features
 from housevis.pipeline.result_files import check_result_file, write_attention, write_csv, write_rejects
 from housevis.pipeline.results import StepResult
-from housevis.pipeline.valuation import ValuationModel, is_complete
+from housevis.pipeline.valuation import ValuationModel, is_complete, no_pictures
 from housevis.pricing.intervals import Calibration
 from housevis.runs import Run, find_run
 from housevis.vision.backbones import load_backbone
@@ -55,7 +55,7 @@ def estimate(
         runs_folder: Where the runs lie.
         run_name: A run's name or id.
         imagery: MBTiles file or tile address; None estimates every house
-            without a picture.
+            without a picture. It is left unread where the run uses no pictures.
         out: The CSV file: ``id, estimate, low, high, currency,
             valuation_date, imagery`` (``yes`` or ``none``). Rejected rows go
             to ``<out>.rejects.csv``.
@@ -73,13 +73,7 @@ def estimate(
     run, config = _finished_run(runs_folder, run_name)
     houses, rejects = _read_houses(listings, config)
     houses["sale_date"] = houses["sale_date"].fillna(pd.Timestamp(as_of))
-    pooled = np.full((len(houses), run.record["backbone"]["channels"]), np.nan, dtype=np.float32)
-    credit_lines: list[str] = []
-    if imagery is not None:
-        with _open_imagery(imagery, config, houses, rights_reference) as archive:
-            credit_lines = _credits(archive, rights_reference)
-            for batch in _batches(archive, config, houses, "estimate"):
-                pooled[batch.rows] = batch.pooled
+    pooled, imagery_lines = _pooled_features(run, config, houses, imagery, rights_reference)
     model = ValuationModel.load(run.serving)
     table = estimate_table(model, houses, pooled)
     low, high = Calibration.load(run.serving).interval(
@@ -101,12 +95,28 @@ def estimate(
     lines = [
         f"estimated {len(result):,} houses with the serving model of run {run.run_id}: {out}",
         "These are estimates, not appraisals.",
-        *credit_lines,
+        *imagery_lines,
     ]
-    if without:
+    if without and config.uses_pictures:
         lines.append(f"{without:,} of them have no imagery and are estimated from their attributes alone")
     lines += write_rejects(rejects, out.with_name(out.name + ".rejects.csv"))
     return StepResult("estimate", lines, {"houses": len(result), "without_imagery": without})
+
+
+def _pooled_features(
+    run: Run, config: Config, houses: pd.DataFrame, imagery: str | None, rights_reference: str | None
+) -> tuple[NDArray[np.float32], list[str]]:
+    """Pooled features ``(n, K)`` of new houses, and what to say of the imagery."""
+    if not config.uses_pictures:
+        note = "The imagery was not read: this run estimates from attributes alone, without pictures."
+        return no_pictures(len(houses)), [note] if imagery is not None else []
+    pooled = np.full((len(houses), run.record["backbone"]["channels"]), np.nan, dtype=np.float32)
+    if imagery is None:
+        return pooled, []
+    with _open_imagery(imagery, config, houses, rights_reference) as archive:
+        for batch in _batches(archive, config, houses, "estimate"):
+            pooled[batch.rows] = batch.pooled
+        return pooled, _credits(archive, rights_reference)
 
 
 def explain_listings(
@@ -133,15 +143,22 @@ def explain_listings(
         rights_reference: The user's own right to use the imagery.
 
     Raises:
-        RunError: There is no such finished run.
+        RunError: There is no such finished run, or it uses no pictures.
         ListingsError: The file cannot be read, or no row of it can be used.
         RightsError: The imagery's terms do not allow it.
         ImageryError: Not one listing lies on the imagery.
         StorageError: The folder cannot be written to.
     """
+    run, config = _finished_run(runs_folder, run_name)
+    if not config.uses_pictures:
+        raise RunError(
+            "this run estimates from attributes alone, so there is no attention to show",
+            where=run.run_id,
+            remedy="The drivers of each house are on its map. For attention maps, set visual_features = "
+            '"in-sample" in [pricing], name the imagery, and run `housevis run CONFIG`.',
+        )
     with explained_disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-    run, config = _finished_run(runs_folder, run_name)
     houses, rejects = _read_houses(listings, config)
     explainer = Explainer.load(run.serving, run.record["backbone"]["fingerprint"])
     found: list[pd.DataFrame] = []
@@ -234,7 +251,7 @@ def _open_imagery(
                     provider,
                     archive,
                     engine,
-                    connections=section.connections,
+                    connections=section.connections or provider.connections,
                     requests_per_second=section.requests_per_second,
                     rights_reference=reference,
                 )
