@@ -6,56 +6,49 @@ Workers return rows; whoever called :func:`map_shards` is the one that writes.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Literal, Protocol, TypeVar
+from contextlib import AbstractContextManager
+from typing import Protocol, TypeVar
 
 from housevis.core.config import Config
+from housevis.core.dask_workers import DaskRunner, worker_threads
+from housevis.core.processes import Local, LocalRunner
+
+__all__ = ["DaskRunner", "LocalRunner", "ShardRunner", "map_shards", "open_runner", "worker_threads"]
 
 S = TypeVar("S")
 R = TypeVar("R")
 
-Local = Literal["processes", "here"]
-
 
 class ShardRunner(Protocol):
-    """Something that works on shards.
+    """Something that works on shards."""
 
-    Attributes:
-        workers: Shards that are worked on at once.
-        distributed: Whether workers may be processes on other machines.
-    """
+    @property
+    def workers(self) -> int:
+        """Shards that are worked on at once."""
 
-    workers: int
-    distributed: bool
+    @property
+    def distributed(self) -> bool:
+        """Whether workers may be processes on other machines."""
 
     def map(self, function: Callable[[S], R], shards: Iterable[S], local: Local) -> Iterator[R]:
         """See :func:`map_shards`."""
 
 
-class LocalRunner:
-    """Works on this machine.
+def open_runner(config: Config) -> AbstractContextManager[ShardRunner]:
+    """The runner that a configuration asks for, closed after the block.
 
     Args:
-        workers: Processes at most; None takes one for each core.
+        config: ``engine``, ``scheduler`` and ``workers`` are read. The address
+            of a scheduler means Dask, whatever ``engine`` says.
+
+    Raises:
+        ConfigError: Dask is not installed, or the scheduler's address is not
+            one that work may be sent to.
     """
-
-    distributed = False
-
-    def __init__(self, workers: int | None = None) -> None:
-        self.workers = workers or len(os.sched_getaffinity(0))
-
-    def map(self, function: Callable[[S], R], shards: Iterable[S], local: Local) -> Iterator[R]:
-        """See :func:`map_shards`."""
-        del local
-        return map(function, shards)
-
-
-@contextmanager
-def open_runner(config: Config) -> Iterator[ShardRunner]:
-    """The runner that a configuration asks for, closed after the block."""
-    yield LocalRunner(config.workers)
+    if config.engine == "dask" or config.scheduler is not None:
+        return DaskRunner(config.scheduler, config.workers)
+    return LocalRunner(config.workers)
 
 
 def map_shards(
@@ -68,16 +61,23 @@ def map_shards(
     """Apply a function to every shard.
 
     Args:
-        function: Works on one shard; it and the shards can be pickled. It may
-            be called again for the same shard where a worker dies.
+        function: Works on one shard; it and the shards can be pickled, and it
+            stands in a module that can be imported. It is called again for
+            the same shard where a worker dies. What it raises is raised here.
         shards: The parts of the input, taken one after the other as workers
-            become free.
+            become free: at most twice as many as there are workers are under
+            way. A single shard does not leave the calling process.
         runner: Who works; None works here, one shard after the other.
         local: How a local runner works: in processes of its own, or
-            ``"here"`` where the function keeps all cores busy by itself.
+            ``"here"``, in a few threads of this process, where the function
+            keeps all cores busy by itself.
 
     Returns:
         The results, lazily and in the order of the shards.
+
+    Raises:
+        WorkerError: Workers cannot be reached, or die over the same shard
+            again and again.
     """
     if runner is None:
         return map(function, shards)

@@ -90,3 +90,7 @@ class StorageError(DataError):
 
 class RunError(DataError):
     """A run that does not exist, is incomplete or was made with other settings."""
+
+
+class WorkerError(HousevisError):
+    """Workers that cannot be reached, or that die over the same piece of work again and again."""
