@@ -6,11 +6,13 @@ from dataclasses import asdict
 
 from data_pipeline import steps
 from data_pipeline.frames import tiles_needed
-from db.store import read_houses, read_sales
-from housevis.core.errors import RunError
+from db.filled import typical_sale
+from db.store import read_houses
+from housevis.core.errors import ConfigError, RunError
+from housevis.pipeline.picture_steps import for_pictures
 from housevis.pipeline.project import Project
 from housevis.pipeline.results import StepResult
-from housevis.pricing.attributes import encode
+from housevis.pricing.attributes import check_attributes, encode
 
 
 def ingest(project: Project) -> StepResult:
@@ -21,16 +23,30 @@ def ingest(project: Project) -> StepResult:
         ListingsError: The file cannot be read, or no row of it can be kept.
     """
     found = steps.ingest(project.config, project.workspace, project.engine, project.runner)
-    encode(read_sales(project.engine).head(1), project.config.pricing.attributes)
+    encode(typical_sale(project.engine), project.config.pricing.attributes)
     rejected = sum(found.rejected.values())
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(found.rejected.items()))
     lines = [
         f"listings: {found.rows:,} rows in, {found.sales:,} sales of {found.houses:,} houses kept, "
         f"{rejected:,} rejected" + (f" ({reasons})" if reasons else "")
     ]
+    try:
+        check_stored_attributes(project)
+    except ConfigError as problem:
+        lines.append(f"before `housevis train CONFIG`: {problem}")
     return StepResult("ingest", lines, asdict(found), found.seconds, found.skipped)
 
 
+def check_stored_attributes(project: Project) -> None:
+    """Refuse attributes of the configuration that no stored sale has a value of.
+
+    Raises:
+        ConfigError: There is such an attribute, or an unknown one.
+    """
+    check_attributes(typical_sale(project.engine), project.config.pricing.attributes)
+
+
+@for_pictures("tiles")
 def tiles(project: Project) -> StepResult:
     """Fetch the tiles that the houses need; see :func:`data_pipeline.steps.tiles`."""
     found = steps.tiles(project.config, project.workspace, project.engine, project.runner)
@@ -41,6 +57,7 @@ def tiles(project: Project) -> StepResult:
     return StepResult("tiles", lines, asdict(found), found.seconds, found.skipped)
 
 
+@for_pictures("tiles")
 def plan_tiles(project: Project) -> StepResult:
     """Say how many tiles the houses need; nothing is fetched.
 

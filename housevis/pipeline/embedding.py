@@ -27,6 +27,7 @@ from db.store import (
 from housevis.core.config import ImagerySection, VisionSection
 from housevis.core.errors import ImageryError, RunError
 from housevis.core.progress import progress_bar
+from housevis.pipeline.picture_steps import for_pictures
 from housevis.pipeline.project import Project, fingerprint, frame_digest
 from housevis.pipeline.results import StepResult
 from housevis.vision.backbones import Backbone, load_backbone
@@ -37,6 +38,7 @@ STEP = "embed"
 STARTED = "embed-started"
 
 
+@for_pictures("embed")
 def embed(project: Project) -> StepResult:
     """Store one pooled feature per image content, and which image each house has.
 
@@ -256,7 +258,8 @@ def _embed_houses(
         raise ImageryError(
             "not one house has a picture",
             where=str(project.workspace.archive),
-            remedy="Check that the tiles cover the houses and that the zoom is the archive's.",
+            remedy="Check that the tiles cover the houses and that the zoom is the archive's, or "
+            'estimate from attributes alone: visual_features = "none" in [pricing].',
         )
     return {
         "pictures": len(images),

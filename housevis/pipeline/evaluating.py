@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from db.store import last_step, save_estimates
+from housevis.core.config import Config
 from housevis.core.machine import machine_facts
 from housevis.core.progress import progress_bar
 from housevis.explain.metrics import TRUE_MASK
@@ -22,7 +23,7 @@ from housevis.pipeline.truth import town_figures
 from housevis.pipeline.valuation import ValuationModel, is_complete
 from housevis.pricing import metrics
 from housevis.pricing.ablation import ablate
-from housevis.pricing.attributes import ATTRIBUTE_SETS
+from housevis.pricing.attributes import ATTRIBUTE_SETS, present_attributes
 from housevis.pricing.intervals import covered_share
 from housevis.runs import METRICS, Run, package_versions, write_json, write_parquet
 
@@ -37,17 +38,20 @@ def evaluate(project: Project) -> StepResult:
     ``serving/``.
 
     Args:
-        project: An open project whose `explain` step is finished.
+        project: An open project whose `explain` step is finished, or `train`
+            where it uses no pictures.
 
     Returns:
-        Figures as in ``metrics.json``.
+        Figures as in ``metrics.json``. Without pictures, what only pictures
+        have a figure of is None (in the headline and the ablation) or absent.
 
     Raises:
-        RunError: `explain` is not finished.
+        RunError: That step is not finished.
     """
+    uses_pictures = project.config.uses_pictures
     sold = load_sold_houses(project)
-    run = current_run(project, sold, after="explain")
-    if STEP in run.steps() and _results_are_there(run):
+    run = current_run(project, sold, after="explain" if uses_pictures else "train")
+    if STEP in run.steps() and _results_are_there(run, uses_pictures):
         done = run.steps()[STEP]
         figures = run.metrics()
         return StepResult(STEP, _lines(figures), figures, done["seconds"], skipped=True)
@@ -66,12 +70,14 @@ def evaluate(project: Project) -> StepResult:
         bar.advance()
     seconds = time.perf_counter() - started
     write_json(run.folder / METRICS, figures)
-    run.finish(STEP, seconds, {"share_with": figures["headline"]["share_with"]})
+    run.finish(STEP, seconds, figures["headline"])
     return StepResult(STEP, _lines(figures), figures, seconds)
 
 
-def _results_are_there(run: Run) -> bool:
-    files = (run.estimates, run.folder / METRICS, run.serving / GRAD_WEIGHTS)
+def _results_are_there(run: Run, uses_pictures: bool) -> bool:
+    files = [run.estimates, run.folder / METRICS]
+    if uses_pictures:
+        files.append(run.serving / GRAD_WEIGHTS)
     return is_complete(run.serving) and all(file.is_file() for file in files)
 
 
@@ -79,18 +85,15 @@ def _fit_serving_model(project: Project, run: Run, sold: SoldHouses, table: pd.D
     if not is_complete(run.serving):
         fit_and_save(project, run, sold, SERVING)
     calibrate_model(project.config, run, sold, table, SERVING)
-    build_grad_weights(project.config, run, sold, SERVING)
+    if project.config.uses_pictures:
+        build_grad_weights(project.config, run, sold, SERVING)
 
 
 def _figures(project: Project, run: Run, sold: SoldHouses, table: pd.DataFrame) -> dict[str, Any]:
     config = project.config
     later = table[~sold.is_earlier]
     price = later["price"].to_numpy()
-    with_picture = later["estimate"].to_numpy()
-    without = later["without_picture"].to_numpy()
-    gain = metrics.paired_bootstrap_difference(
-        metrics.hit(without, price), metrics.hit(with_picture, price), config.pricing.bootstrap, config.seed
-    )
+    estimate = later["estimate"].to_numpy()
     model = ValuationModel.load(run.evaluation / EARLIER)
     rows = sold.training_rows(EARLIER)
     ablation = ablate(
@@ -98,25 +101,18 @@ def _figures(project: Project, run: Run, sold: SoldHouses, table: pd.DataFrame) 
         sold.sales[~sold.is_earlier].reset_index(drop=True),
         model.training_visual(),
         model.visual_features(sold.pooled[~sold.is_earlier]),
-        {**ATTRIBUTE_SETS, **_everything(sold)},
+        _attribute_sets(sold, config),
         config.pricing,
         seed=config.seed,
     )
     drivers = later[driver_columns(later)]
-    return {
+    trained = run.steps()["train"]["figures"]
+    figures: dict[str, Any] = {
         "run_id": run.run_id,
-        "headline": {
-            "sales": len(later),
-            "share_with": float(metrics.pe(with_picture, price)),
-            "share_without": float(metrics.pe(without, price)),
-            "gain": gain.estimate,
-            "gain_low": gain.low,
-            "gain_high": gain.high,
-        },
-        "rank_accuracy": run.steps()["train"]["figures"]["rank_accuracy"],
-        "split": run.steps()["train"]["figures"],
+        "headline": _headline(later, config),
+        "split": trained,
         "ratio_study": metrics.ratio_study(
-            with_picture, price, repeats=config.pricing.bootstrap, seed=config.seed
+            estimate, price, repeats=config.pricing.bootstrap, seed=config.seed
         ),
         "interval": {
             "nominal": config.pricing.interval,
@@ -131,28 +127,66 @@ def _figures(project: Project, run: Run, sold: SoldHouses, table: pd.DataFrame) 
             for name in driver_columns(later)
         },
         "deviations": _deviations(project),
-        "pictures": {
+    }
+    if config.uses_pictures:
+        figures["rank_accuracy"] = trained["rank_accuracy"]
+        figures["pictures"] = {
             "later_sales_without_picture": int((~later["used_picture"]).sum()),
             "later_sales_sharing_a_picture_with_an_earlier_one": int(
                 np.isin(
                     sold.image_keys[~sold.is_earlier], sold.image_keys[rows & (sold.image_keys != "")]
                 ).sum()
             ),
-        },
+        }
+    return figures
+
+
+def _headline(later: pd.DataFrame, config: Config) -> dict[str, Any]:
+    """Shares within ±10 % of the later sales; None where the run uses no pictures to compare with."""
+    price = later["price"].to_numpy()
+    without = metrics.hit(later["without_picture"].to_numpy(), price)
+    headline: dict[str, Any] = {
+        "sales": len(later),
+        "share_with": None,
+        "share_without": float(without.mean()),
+        "gain": None,
+        "gain_low": None,
+        "gain_high": None,
     }
+    if config.uses_pictures:
+        hits = metrics.hit(later["estimate"].to_numpy(), price)
+        gain = metrics.paired_bootstrap_difference(without, hits, config.pricing.bootstrap, config.seed)
+        headline |= {
+            "share_with": float(hits.mean()),
+            "gain": gain.estimate,
+            "gain_low": gain.low,
+            "gain_high": gain.high,
+        }
+    return headline
 
 
-def _everything(sold: SoldHouses) -> dict[str, tuple[str, ...]]:
-    """One more attribute set where the listings have attributes beyond the paper's."""
-    known = {"sale_id", "house_id", "sale_date", "price", "address"}
-    extra = [name for name in sold.sales.columns if name not in known]
+def _attribute_sets(sold: SoldHouses, config: Config) -> dict[str, tuple[str, ...]]:
+    """The paper's attribute sets that these sales can fill, and one of all their attributes.
+
+    The last is there where the listings have attributes beyond the paper's,
+    the set without any where there are pictures to estimate from.
+    """
+    present = present_attributes(sold.sales)
+    sets = {
+        name: attributes
+        for name, attributes in ATTRIBUTE_SETS.items()
+        if set(attributes) <= set(present) and (attributes or config.uses_pictures)
+    }
     paper = ATTRIBUTE_SETS["G, Bed, Bath, T, A"]
-    everything = (*paper, *(name for name in extra if name not in paper))
-    return {"all attributes": everything} if len(everything) > len(paper) else {}
+    columns = [*paper, *(str(name) for name in sold.sales.columns if name not in paper)]
+    everything = tuple(name for name in columns if name in present)
+    return sets if everything in sets.values() else {**sets, "all attributes": everything}
 
 
 def _deviations(project: Project) -> list[str]:
     """What the run does otherwise than paper C, a sentence each."""
+    if not project.config.uses_pictures:
+        return []
     deviations = []
     if project.config.pricing.visual_features == "cross-fitted":
         deviations.append(
@@ -186,7 +220,8 @@ def write_results(project: Project, run: Run) -> None:
 
 def stage_seconds(project: Project, run: Run) -> dict[str, float]:
     """Seconds of every finished step of a run, those of the ETL included."""
-    shared = {name: last_step(project.engine, name) for name in ("ingest", "tiles", "embed")}
+    names = ("ingest", "tiles", "embed") if project.config.uses_pictures else ("ingest",)
+    shared = {name: last_step(project.engine, name) for name in names}
     seconds = {name: float(figures["seconds"]) for name, figures in shared.items() if figures}
     return seconds | {name: float(step["seconds"]) for name, step in run.steps().items()}
 
@@ -194,32 +229,37 @@ def stage_seconds(project: Project, run: Run) -> dict[str, float]:
 def _lines(figures: dict[str, Any]) -> list[str]:
     headline = figures["headline"]
     lines = [f"deviation from paper C: {sentence}" for sentence in figures["deviations"]]
-    lines.append(
-        f"share of later sales within ±10 %: {percent(headline['share_without'])} without visual features, "
-        f"{percent(headline['share_with'])} with them ({points(headline['gain'])}, "
-        f"95 % interval {points(headline['gain_low'])} to {points(headline['gain_high'])}, "
-        f"n = {headline['sales']:,})"
-    )
+    share = f"share of later sales within ±10 %: {percent(headline['share_without'])}"
+    if headline["share_with"] is None:
+        lines.append(f"{share} from attributes alone (n = {headline['sales']:,})")
+    else:
+        lines.append(
+            f"{share} without visual features, "
+            f"{percent(headline['share_with'])} with them ({points(headline['gain'])}, "
+            f"95 % interval {points(headline['gain_low'])} to {points(headline['gain_high'])}, "
+            f"n = {headline['sales']:,})"
+        )
     if "town" in figures:
         lines += _town_lines(figures)
     return lines
 
 
 def _town_lines(figures: dict[str, Any]) -> list[str]:
-    town, headline = figures["town"], figures["headline"]
+    town, gain = figures["town"], figures["headline"]["gain"]
     ceiling_gain = town["gain_of_ceiling"]["estimate"]
-    pooled = next(score for score in town["attention"] if score["method"] == "transferred")
-    best = next(score for score in town["attention"] if score["method"] == TRUE_MASK)
-    brought = (
-        f"; the pictures bring {headline['gain'] / ceiling_gain:.0%} of that" if ceiling_gain > 0 else ""
-    )
+    brought = ""
+    if gain is not None and ceiling_gain > 0:
+        brought = f"; the pictures bring {gain / ceiling_gain:.0%} of that"
     lines = [
         f"the town's truth: {percent(town['ceiling'])} with the true drivers as columns "
         f"({points(ceiling_gain)}{brought}), {percent(town['location_only'])} with the location alone"
     ]
-    if pooled["lift"] is not None and best["lift"] is not None:
+    lifts: dict[str, float | None] = {}
+    for score in town.get("attention", ()):
+        lifts.setdefault(score["method"], score["lift"])
+    if lifts.get("transferred") is not None and lifts.get(TRUE_MASK) is not None:
         lines.append(
-            f"heat on the true drivers: {pooled['lift']:.2f} times a uniform map "
-            f"(true masks on the same grid: {best['lift']:.2f})"
+            f"heat on the true drivers: {lifts['transferred']:.2f} times a uniform map "
+            f"(true masks on the same grid: {lifts[TRUE_MASK]:.2f})"
         )
     return lines

@@ -17,6 +17,7 @@ from housevis.explain.gradweights import GradWeightDatabase, rank_grad_weights
 from housevis.explain.transfer import Transfer
 from housevis.pipeline.attention import COLUMNS, AttentionMaps, load_parts, save_part
 from housevis.pipeline.embedding import HousePlace, PictureLoader, house_places
+from housevis.pipeline.picture_steps import for_pictures
 from housevis.pipeline.project import Project
 from housevis.pipeline.results import StepResult
 from housevis.pipeline.sold import SoldHouses, current_run, load_sold_houses
@@ -53,7 +54,7 @@ class Explainer:
             ModelError: The folder holds none, or one of another backbone.
         """
         database = GradWeightDatabase.load(folder / GRAD_WEIGHTS, backbone_fingerprint=backbone_fingerprint)
-        return cls(ValuationModel.load(folder).ranker, database)
+        return cls(ValuationModel.load(folder).picture_ranker(), database)
 
     def explain(
         self, maps: NDArray[np.float32], pooled: NDArray[np.float32], house_ids: list[str]
@@ -81,6 +82,7 @@ class Explainer:
         return houses, found.heats
 
 
+@for_pictures("explain")
 def explain(project: Project) -> StepResult:
     """Build the grad-weight databases and transfer them to every sold house.
 
@@ -128,7 +130,7 @@ def build_grad_weights(config: Config, run: Run, sold: SoldHouses, model_id: str
     if (folder / GRAD_WEIGHTS).is_file():
         return GradWeightDatabase.load(folder / GRAD_WEIGHTS, backbone_fingerprint=backbone["fingerprint"])
     rows = sold.training_rows(model_id) & (sold.image_keys != "")
-    ranker = ValuationModel.load(folder).ranker
+    ranker = ValuationModel.load(folder).picture_ranker()
     database = rank_grad_weights(
         embedding_weight=ranker.embedding.weight.detach().numpy(),
         embedding_bias=ranker.embedding.bias.detach().numpy(),

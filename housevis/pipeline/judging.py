@@ -10,6 +10,7 @@ from housevis.core.config import Config
 from housevis.pipeline.sold import EARLIER, SERVING, SoldHouses
 from housevis.pipeline.training import model_folder
 from housevis.pipeline.valuation import ValuationModel
+from housevis.pricing.attributes import encode
 from housevis.pricing.drivers import driver_groups, to_currency
 from housevis.pricing.intervals import Calibration, calibrate
 from housevis.runs import Run
@@ -24,7 +25,8 @@ def estimate_table(model: ValuationModel, sales: pd.DataFrame, pooled: NDArray[n
     Args:
         model: The model.
         sales: Sale frame, n rows; no price is needed.
-        pooled: Pooled features ``(n, K)``, NaN rows where there is no picture.
+        pooled: Pooled features ``(n, K)``, NaN rows where there is no picture;
+            of any width for a model without a ranker.
 
     Returns:
         Columns ``estimate``, ``without_picture`` (the estimate from the
@@ -94,8 +96,7 @@ def judge_sold_houses(config: Config, run: Run, sold: SoldHouses) -> pd.DataFram
 
 def interval_features(model: ValuationModel, sales: pd.DataFrame) -> pd.DataFrame:
     """What the width of an interval may depend on: the attributes, no visual features."""
-    without = np.full((len(sales), model.ranker.channels), np.nan, dtype=np.float32)
-    return model.features(sales, without)[list(model.price_model.attributes)]
+    return encode(sales, model.price_model.attributes)
 
 
 def calibrate_model(

@@ -16,7 +16,7 @@ from housevis.core.config import Config
 from housevis.core.errors import RunError
 from housevis.pipeline.embedding import embed_figures, pooled_features
 from housevis.pipeline.project import Project, fingerprint, frame_digest
-from housevis.pipeline.valuation import picture_groups
+from housevis.pipeline.valuation import no_pictures, picture_groups
 from housevis.pricing.splits import grouped_folds, split_by_date
 from housevis.runs import Run, list_runs, open_or_create_run
 
@@ -30,7 +30,8 @@ class SoldHouses:
 
     Attributes:
         sales: Sale frame, n rows.
-        pooled: Pooled features ``(n, K)``, NaN rows where there is no picture.
+        pooled: Pooled features ``(n, K)``, NaN rows where there is no picture;
+            ``(n, 0)`` where the project uses no pictures.
         image_keys: Image key of each sale ``(n,)``, empty where none.
         groups: Sales of one group are never split between folds ``(n,)``.
         is_earlier: True for the earlier sales ``(n,)``.
@@ -80,13 +81,14 @@ def load_sold_houses(project: Project) -> SoldHouses:
     """Read the sales and their features, and split them.
 
     Raises:
-        RunError: There are no sales, or the pictures are not embedded.
+        RunError: There are no sales, or the pictures are not embedded where
+            the project uses pictures.
         ModelError: The sales cannot be split by date or into folds.
     """
     sales = read_sales(project.engine)
     if sales.empty:
         raise RunError("the database holds no sales", remedy="Run `housevis ingest CONFIG` first.")
-    pooled, image_keys = pooled_features(project, sales["house_id"])
+    pooled, image_keys = _pictures_of(project, sales)
     is_earlier, cutoff = split_by_date(sales["sale_date"], project.config.pricing.train_share)
     groups = picture_groups(sales, image_keys)
     folds = np.full(len(sales), -1, dtype=np.int64)
@@ -94,17 +96,29 @@ def load_sold_houses(project: Project) -> SoldHouses:
     return SoldHouses(sales, pooled, image_keys, groups, is_earlier, folds, cutoff)
 
 
+def _pictures_of(project: Project, sales: pd.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
+    if project.config.uses_pictures:
+        return pooled_features(project, sales["house_id"])
+    return no_pictures(len(sales)), np.full(len(sales), "")
+
+
 def _run_fingerprint(project: Project, sold: SoldHouses) -> str:
-    sections = ("seed", "siamese", "pricing", "explain")
-    config = project.config.model_dump(mode="json", include=set(sections))
+    config = project.config
+    sections = {"seed", "pricing"}
+    pictures: dict[str, Any] = {}
+    if config.uses_pictures:
+        sections |= {"siamese", "explain"}
+        pictures = {
+            "image_size": config.vision.image_size,
+            "pictures": frame_digest(pd.DataFrame({"image_key": sold.image_keys})),
+            "backbone": embed_figures(project)["backbone"]["fingerprint"],
+        }
     return fingerprint(
         version=__version__,
-        config=config,
-        image_size=project.config.vision.image_size,
-        currency=project.config.listings.currency,
+        config=config.model_dump(mode="json", include=sections),
+        currency=config.listings.currency,
         sales=frame_digest(sold.sales),
-        pictures=frame_digest(pd.DataFrame({"image_key": sold.image_keys})),
-        backbone=embed_figures(project)["backbone"]["fingerprint"],
+        **pictures,
     )
 
 
@@ -121,7 +135,7 @@ def start_run(project: Project, sold: SoldHouses) -> Run:
     record = {
         "name": project.config.name,
         "config": config_without_secrets(project.config),
-        "backbone": embed_figures(project)["backbone"],
+        "backbone": embed_figures(project)["backbone"] if project.config.uses_pictures else None,
         "sales_fingerprint": frame_digest(sold.sales),
         "cutoff": sold.cutoff.date().isoformat(),
     }

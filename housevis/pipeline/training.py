@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from housevis.core.config import Config
+from housevis.core.errors import ModelError
 from housevis.core.progress import progress_bar
 from housevis.pipeline.project import Project
 from housevis.pipeline.results import StepResult, percent
 from housevis.pipeline.sold import EARLIER, SERVING, SoldHouses, load_sold_houses, start_run
 from housevis.pipeline.valuation import ValuationModel, fit_valuation_model, is_complete
+from housevis.pricing.attributes import check_attributes
+from housevis.pricing.model import MINIMUM_SALES
 from housevis.runs import Run, read_json, write_json
 from housevis.vision.penalty import choose_penalty
 from housevis.vision.siamese import rank_accuracy
@@ -23,20 +31,25 @@ def train(project: Project) -> StepResult:
     """Fit one model per fold of the earlier sales, and one on all of them.
 
     Each model is a rank siamese (C section 4) and a boosting on attributes +
-    visual features. Models that an earlier, stopped run wrote are kept.
+    visual features, or a boosting on attributes alone where the configuration
+    uses no pictures. Models that an earlier, stopped run wrote are kept.
 
     Args:
-        project: An open project whose `embed` step is finished.
+        project: An open project whose `embed` step is finished, or `ingest`
+            where it uses no pictures.
 
     Returns:
-        Figures ``run_id``, ``rank_accuracy`` of the ranker on later sales,
-        and the numbers of sales.
+        Figures ``run_id``, the numbers of sales and, with pictures,
+        ``penalty`` and ``rank_accuracy`` of the ranker on later sales (None
+        where fewer than two of them can be compared).
 
     Raises:
         RunError: The pictures are not embedded.
+        ConfigError: The sales do not have an attribute, or no value of it.
         ModelError: Too few sales or pictures.
     """
     sold = load_sold_houses(project)
+    check_sold_houses(project.config, sold)
     run = start_run(project, sold)
     models = sold.evaluation_models()
     if STEP in run.steps() and all(is_complete(run.evaluation / model_id) for model_id in models):
@@ -48,29 +61,83 @@ def train(project: Project) -> StepResult:
             if not is_complete(run.evaluation / model_id):
                 fit_and_save(project, run, sold, model_id)
             bar.advance()
-    ranker = ValuationModel.load(run.evaluation / EARLIER).ranker
-    later = ~sold.is_earlier & (sold.image_keys != "")
-    figures = {
+    figures: dict[str, Any] = {
         "run_id": run.run_id,
         "sales": len(sold.sales),
         "earlier_sales": int(sold.is_earlier.sum()),
         "later_sales": int((~sold.is_earlier).sum()),
         "sold_again_left_out": int(sold.sold_again.sum()),
         "cutoff": sold.cutoff.date().isoformat(),
-        "penalty": ranker_penalty(project, run, sold),
-        "rank_accuracy": rank_accuracy(
-            ranker.score(sold.pooled[later]),
-            sold.sales.loc[later, "price"].to_numpy(),
-            seed=project.config.seed,
-        ),
     }
+    if project.config.uses_pictures:
+        figures["penalty"] = ranker_penalty(project, run, sold)
+        figures["rank_accuracy"] = _rank_accuracy_later(project.config, run, sold)
     seconds = time.perf_counter() - started
     run.finish(STEP, seconds, figures)
     return StepResult(STEP, _lines(figures), figures, seconds)
 
 
-def ranker_penalty(project: Project, run: Run, sold: SoldHouses) -> float:
-    """The penalty of all rankers of a run, chosen once on the earlier sales where it is ``auto``."""
+def check_sold_houses(config: Config, sold: SoldHouses) -> None:
+    """Say what is missing before anything is fitted.
+
+    Raises:
+        ConfigError: The sales do not have an attribute, or no value of it.
+        ModelError: A model would learn from too few sales, or from too few
+            with a picture, or no later sale has one.
+    """
+    check_attributes(sold.sales, config.pricing.attributes)
+    known = {model_id: sold.training_rows(model_id) for model_id in sold.evaluation_models()}
+    fewest = min(int(rows.sum()) for rows in known.values())
+    if fewest < MINIMUM_SALES:
+        taught = config.pricing.train_share * (1 - 1 / config.pricing.folds)
+        raise ModelError(
+            f"{len(sold.sales)} sales are too few: a model would learn from {fewest} of them, "
+            f"and it takes {MINIMUM_SALES}",
+            where=f"the sales up to {sold.cutoff:%Y-%m-%d}",
+            remedy=f"Give at least about {math.ceil(MINIMUM_SALES / taught)} sales, spread over several "
+            "dates; the rejects of `ingest` say which rows were left out.",
+        )
+    if not config.uses_pictures:
+        return
+    remedy = (
+        "Fetch more imagery with `housevis tiles CONFIG`, or estimate from attributes alone: "
+        'visual_features = "none" in [pricing].'
+    )
+    has_picture = sold.image_keys != ""
+    for model_id, rows in known.items():
+        pictures = int((rows & has_picture).sum())
+        if pictures < MINIMUM_SALES:
+            raise ModelError(
+                f"only {pictures} of {rows.sum()} sales have a picture; "
+                f"the rank siamese needs at least {MINIMUM_SALES}",
+                where=f"model {model_id}",
+                remedy=remedy,
+            )
+    if not (has_picture & ~sold.is_earlier).any():
+        raise ModelError(
+            f"none of {(~sold.is_earlier).sum()} later sales has a picture",
+            where=f"the sales from {sold.cutoff:%Y-%m-%d}",
+            remedy=remedy,
+        )
+
+
+def _rank_accuracy_later(config: Config, run: Run, sold: SoldHouses) -> float | None:
+    """Rank accuracy on the later sales; None where no two with a picture have different prices."""
+    later = ~sold.is_earlier & (sold.image_keys != "")
+    prices = sold.sales.loc[later, "price"].to_numpy()
+    if len(np.unique(prices)) < 2:
+        return None
+    ranker = ValuationModel.load(run.evaluation / EARLIER).picture_ranker()
+    return rank_accuracy(ranker.score(sold.pooled[later]), prices, seed=config.seed)
+
+
+def ranker_penalty(project: Project, run: Run, sold: SoldHouses) -> float | None:
+    """The penalty of all rankers of a run, chosen once on the earlier sales where it is ``auto``.
+
+    None where the run uses no pictures and so has no ranker.
+    """
+    if not project.config.uses_pictures:
+        return None
     setting = project.config.siamese.penalty
     if setting != "auto":
         return setting
@@ -109,9 +176,13 @@ def model_folder(run: Run, model_id: str) -> Path:
 
 
 def _lines(figures: dict) -> list[str]:
-    return [
+    lines = [
         f"split by date at {figures['cutoff']}: {figures['earlier_sales']:,} earlier sales to learn from, "
         f"{figures['later_sales']:,} later ones to measure on "
-        f"({figures['sold_again_left_out']:,} earlier sales of houses sold again later are left out)",
-        f"rank accuracy on later sales: {percent(figures['rank_accuracy'])} of pairs in the right order",
+        f"({figures['sold_again_left_out']:,} earlier sales of houses sold again later are left out)"
     ]
+    if figures.get("rank_accuracy") is not None:
+        lines.append(
+            f"rank accuracy on later sales: {percent(figures['rank_accuracy'])} of pairs in the right order"
+        )
+    return lines

@@ -34,8 +34,8 @@ def town_figures(project: Project, run: Run, sold: SoldHouses) -> dict[str, Any]
         ``ceiling``: share of later sales within ±10 % with the true drivers
         as columns; ``location_only``: the same with latitude and longitude
         alone; ``gain_of_ceiling``: gain over the attributes alone;
-        ``attention``: heat ratios on the true driver masks of the later
-        sales' houses, pooled and per driver.
+        ``attention``, with pictures: heat ratios on the true driver masks of
+        the later sales' houses, pooled and per driver.
     """
     section = project.config.sample_market
     assert section is not None
@@ -47,19 +47,18 @@ def town_figures(project: Project, run: Run, sold: SoldHouses) -> dict[str, Any]
     attributes = _later_hits(config, sold, config.pricing.attributes, None)
     location = _later_hits(config, sold, list(LOCATION), None)
     gain = metrics.paired_bootstrap_difference(attributes, ceiling, config.pricing.bootstrap, config.seed)
-    maps = load_parts(run.maps)
-    later = maps.houses["model_id"].to_numpy() == EARLIER
-    return {
+    figures: dict[str, Any] = {
         "ceiling": float(ceiling.mean()),
         "gain_of_ceiling": gain.to_dict(),
         "location_only": float(location.mean()),
-        "attention": [
-            share.__dict__
-            for share in score_attention(
-                town, maps.houses.loc[later, "house_id"].tolist(), {"transferred": maps.heats[later]}
-            )
-        ],
     }
+    if config.uses_pictures:
+        maps = load_parts(run.maps)
+        later = maps.houses["model_id"].to_numpy() == EARLIER
+        house_ids = maps.houses.loc[later, "house_id"].tolist()
+        scores = score_attention(town, house_ids, {"transferred": maps.heats[later]})
+        figures["attention"] = [score.__dict__ for score in scores]
+    return figures
 
 
 def _later_hits(

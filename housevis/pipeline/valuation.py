@@ -1,4 +1,4 @@
-"""One valuation model: a rank siamese and the boosting that trusts its features."""
+"""One valuation model: a boosting on attributes, and the rank siamese whose features it trusts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from housevis.vision.siamese import RankSiamese, fit_rank_siamese
 
 RANKER = "siamese.safetensors"
 TRAINING = "training.parquet"
-FEWEST_PICTURES = 50
 
 
 @dataclass(frozen=True)
@@ -30,20 +29,23 @@ class ValuationModel:
 
     Attributes:
         model_id: ``"fold-0"`` and so on, ``"earlier"`` or ``"serving"``.
-        ranker: The rank siamese.
+        ranker: The rank siamese; None in a model of attributes alone.
         price_model: The boosting, with and without visual features.
         training: Columns ``sale_id``, ``house_id`` and one per visual
             feature, the values that the boosting was fitted on.
     """
 
     model_id: str
-    ranker: RankSiamese
+    ranker: RankSiamese | None
     price_model: HousePriceModel
     training: pd.DataFrame
 
     def visual_features(self, pooled: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Visual features ``(n, D)`` of pooled features ``(n, K)``; NaN rows stay NaN."""
-        return self.ranker.embed(pooled)
+        """Visual features ``(n, D)`` of pooled features ``(n, K)``; NaN rows stay NaN.
+
+        Without a ranker there are none: ``(n, 0)``.
+        """
+        return no_pictures(len(pooled)) if self.ranker is None else self.ranker.embed(pooled)
 
     def features(self, sales: pd.DataFrame, pooled: NDArray[np.float32]) -> pd.DataFrame:
         """What the boosting takes of n sales: attributes, then visual features.
@@ -56,12 +58,26 @@ class ValuationModel:
 
     def training_visual(self) -> NDArray[np.float32]:
         """The visual features ``(n, D)`` that the boosting was fitted on."""
-        columns = visual_names(self.ranker.dimension)
-        return self.training[list(columns)].to_numpy(np.float32)
+        return self.training[list(self.price_model.visual_names)].to_numpy(np.float32)
+
+    def picture_ranker(self) -> RankSiamese:
+        """The rank siamese of a model that uses pictures.
+
+        Raises:
+            ModelError: It is a model of attributes alone.
+        """
+        if self.ranker is None:
+            raise ModelError(
+                "this model uses no pictures and has no rank siamese",
+                where=f"model {self.model_id}",
+                remedy='Set visual_features = "in-sample" in [pricing] and run `housevis run CONFIG`.',
+            )
+        return self.ranker
 
     def save(self, folder: Path) -> None:
         """Write the model to its folder; `TRAINING` comes last and marks it complete."""
-        self.ranker.save(folder / RANKER)
+        if self.ranker is not None:
+            self.ranker.save(folder / RANKER)
         self.price_model.save(folder)
         write_parquet(self.training, folder / TRAINING)
 
@@ -79,10 +95,11 @@ class ValuationModel:
                 where=str(folder),
                 remedy="Run `housevis run CONFIG` again.",
             )
+        price_model = HousePriceModel.load(folder)
         return cls(
             model_id=folder.name,
-            ranker=RankSiamese.load(folder / RANKER),
-            price_model=HousePriceModel.load(folder),
+            ranker=RankSiamese.load(folder / RANKER) if price_model.visual_names else None,
+            price_model=price_model,
             training=read_parquet(folder / TRAINING),
         )
 
@@ -113,9 +130,11 @@ def fit_valuation_model(
     groups: NDArray[np.str_],
     config: Config,
     *,
-    penalty: float,
+    penalty: float | None,
 ) -> ValuationModel:
     """Fit the ranker, then the boosting on attributes + visual features.
+
+    Without a ranker the boosting takes the attributes alone.
 
     Args:
         model_id: The model's name within its run.
@@ -124,22 +143,38 @@ def fit_valuation_model(
         groups: Group of each sale ``(n,)``, for the inner folds of
             cross-fitted features.
         config: The configuration.
-        penalty: L2 penalty of the ranker.
+        penalty: L2 penalty of the ranker; None fits no ranker.
 
     Raises:
         ModelError: Too few sales, or too few of them with a picture.
     """
     prices = sales["price"].to_numpy(np.float64)
+    ranker, visual = None, no_pictures(len(sales))
+    if penalty is not None:
+        ranker, visual = _fit_ranker(pooled, prices, groups, config, penalty)
+    price_model = HousePriceModel(
+        config.pricing, config.pricing.attributes, visual_names(visual.shape[1]), seed=config.seed
+    )
+    price_model.fit(with_visual(encode(sales, config.pricing.attributes), visual), prices)
+    return ValuationModel(model_id, ranker, price_model, _training_frame(sales, visual))
+
+
+def no_pictures(count: int) -> NDArray[np.float32]:
+    """The features ``(count, 0)`` of sales that are estimated without pictures."""
+    return np.empty((count, 0), dtype=np.float32)
+
+
+def _fit_ranker(
+    pooled: NDArray[np.float32],
+    prices: NDArray[np.float64],
+    groups: NDArray[np.str_],
+    config: Config,
+    penalty: float,
+) -> tuple[RankSiamese, NDArray[np.float32]]:
+    """The ranker, and the visual features ``(n, D)`` that the boosting is fitted on."""
     has_picture = np.isfinite(pooled[:, 0])
-    if has_picture.sum() < FEWEST_PICTURES:
-        raise ModelError(
-            f"only {has_picture.sum()} of {len(sales)} sales have a picture; "
-            f"the rank siamese needs at least {FEWEST_PICTURES}",
-            where=f"model {model_id}",
-            remedy="Check the `tiles` step: `housevis tiles CONFIG`.",
-        )
     seen, seen_prices = pooled[has_picture], prices[has_picture]
-    visual = np.full((len(sales), config.siamese.feature_dimension), np.nan, dtype=np.float32)
+    visual = np.full((len(prices), config.siamese.feature_dimension), np.nan, dtype=np.float32)
     ranker = fit_rank_siamese(seen, seen_prices, config.siamese, config.seed, penalty=penalty)
     if config.pricing.visual_features == "in-sample":
         visual[has_picture] = ranker.embed(seen)
@@ -148,11 +183,7 @@ def fit_valuation_model(
         visual[has_picture] = cross_fitted_features(
             seen, seen_prices, folds, config.siamese, config.seed, penalty=penalty, full=ranker
         )
-    price_model = HousePriceModel(
-        config.pricing, config.pricing.attributes, visual_names(visual.shape[1]), seed=config.seed
-    )
-    price_model.fit(with_visual(encode(sales, config.pricing.attributes), visual), prices)
-    return ValuationModel(model_id, ranker, price_model, _training_frame(sales, visual))
+    return ranker, visual
 
 
 def _training_frame(sales: pd.DataFrame, visual: NDArray[np.float32]) -> pd.DataFrame:

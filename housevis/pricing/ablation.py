@@ -52,8 +52,9 @@ class AblationRow:
         pictured: How many of them have a picture.
         without: Share within ±10 % without visual features; None where the
             set has no attribute.
-        with_visual: The same with visual features.
-        gain: `with_visual` - `without` with its paired 95 % interval.
+        with_visual: The same with visual features; None where there are none.
+        gain: `with_visual` - `without` with its paired 95 % interval; None
+            where one of them is.
         mdape_without: Median absolute percentage error without, a fraction.
         mdape_with: The same with visual features.
         published: The row of C Table 2, where the set is one of its own.
@@ -64,10 +65,10 @@ class AblationRow:
     sales: int
     pictured: int
     without: float | None
-    with_visual: float
+    with_visual: float | None
     gain: Interval | None
     mdape_without: float | None
-    mdape_with: float
+    mdape_with: float | None
     published: Published | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -91,6 +92,8 @@ def ablate(
 ) -> list[AblationRow]:
     """Measure the gain of the visual features over attribute sets.
 
+    Without visual features (D = 0) it measures the attribute sets alone.
+
     Args:
         train: Sale frame of the earlier sales, n rows.
         test: Sale frame of the later sales, m rows.
@@ -112,8 +115,8 @@ def ablate(
         ModelError: There are too few sales.
     """
     visual = visual_names(visual_train.shape[1])
-    pictured = ~np.isnan(visual_test).any(axis=1)
-    if not pictured.any():
+    pictured = ~np.isnan(visual_test).any(axis=1) if visual else np.zeros(len(test), dtype=bool)
+    if visual and not pictured.any():
         raise ModelError(
             f"none of {len(test)} later sales has a picture",
             remedy="Fetch imagery with `tiles`, then run `embed`.",
@@ -138,11 +141,14 @@ def _row(
     repeats: int,
     seed: int,
 ) -> AblationRow:
-    estimate = model.predict(features).price
-    without = mdape_without = gain = None
+    without = mdape_without = with_visual = mdape_with = gain = None
     if model.attributes:
         base = model.predict_without_picture(features)
         without, mdape_without = float(metrics.pe(base, price)), float(metrics.mdape(base, price))
+    if model.visual_names:
+        estimate = model.predict(features).price
+        with_visual, mdape_with = float(metrics.pe(estimate, price)), float(metrics.mdape(estimate, price))
+    if model.attributes and model.visual_names:
         gain = metrics.paired_bootstrap_difference(
             metrics.hit(base, price), metrics.hit(estimate, price), repeats, seed
         )
@@ -152,9 +158,9 @@ def _row(
         sales=len(price),
         pictured=pictured,
         without=without,
-        with_visual=float(metrics.pe(estimate, price)),
+        with_visual=with_visual,
         gain=gain,
         mdape_without=mdape_without,
-        mdape_with=float(metrics.mdape(estimate, price)),
+        mdape_with=mdape_with,
         published=PUBLISHED.get(name),
     )

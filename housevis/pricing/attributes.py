@@ -71,6 +71,38 @@ def known_attributes(sales: pd.DataFrame) -> list[str]:
     return sorted(names)
 
 
+def check_attributes(sales: pd.DataFrame, attributes: Sequence[str]) -> None:
+    """Refuse attributes that these sales do not have, or hold no value of.
+
+    Args:
+        sales: Sale frame of all sales.
+        attributes: Names of the attributes that are to be used.
+
+    Raises:
+        ConfigError: As for :func:`encode`, or an attribute is empty in every
+            sale; the message has the line to put into the configuration.
+    """
+    encoded = encode(sales, attributes)
+    empty = [name for name in attributes if encoded[name].isna().all()]
+    if not empty:
+        return
+    kept = ", ".join(f'"{name}"' for name in attributes if name not in empty)
+    raise ConfigError(
+        f"the sales hold no value of {', '.join(map(repr, empty))}",
+        where="pricing.attributes",
+        remedy=f"Put this line into the section [pricing]: attributes = [{kept}]"
+        if kept
+        else f"These sales have: {', '.join(present_attributes(sales))}.",
+    )
+
+
+def present_attributes(sales: pd.DataFrame) -> list[str]:
+    """Those of :func:`known_attributes` that at least one sale has a value of."""
+    known = known_attributes(sales)
+    encoded = encode(sales, known)
+    return [name for name in known if encoded[name].notna().any()]
+
+
 def visual_names(dimension: int) -> tuple[str, ...]:
     """Names of the visual features: ``visual_1`` to ``visual_<dimension>``."""
     return tuple(f"visual_{number}" for number in range(1, dimension + 1))
@@ -117,10 +149,11 @@ def _column(sales: pd.DataFrame, name: str) -> NDArray[np.float64]:
             remedy="Leave it out, or give it as numbers in the listings.",
         )
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    guess = f"Did you mean {nearest[0]!r}? " if nearest else ""
     raise ConfigError(
         f"unknown attribute {name!r}",
         where="pricing.attributes",
-        remedy=f"Did you mean {nearest[0]!r}?" if nearest else f"These sales have: {', '.join(known)}.",
+        remedy=f"{guess}These sales have: {', '.join(known)}.",
     )
 
 

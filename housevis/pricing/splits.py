@@ -40,9 +40,12 @@ def split_by_date(
         )
     distinct, counts = np.unique(days.to_numpy(), return_counts=True)
     if len(distinct) < 2:
+        date = f"{pd.Timestamp(distinct[0]):%Y-%m-%d}" if len(distinct) else "none"
         raise ModelError(
-            f"{len(days)} sales of {len(distinct)} day cannot be split by date",
-            remedy="Give sales of at least two days.",
+            f"all {len(days)} sales have the same date ({date}), so they cannot be split by date",
+            where="listings.columns.date",
+            remedy="Models learn from earlier sales and are measured on later ones: "
+            "give sales of more than one date, or map the column that holds it.",
         )
     earlier_share = np.cumsum(counts)[:-1] / len(days)
     cutoff = pd.Timestamp(distinct[1 + int(np.argmin(np.abs(earlier_share - train_share)))])
