@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Collection
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +33,21 @@ from housevis.views.atlas import build_atlas
 from housevis.views.data import (
     AblationRow,
     AtlasData,
+    AtlasPictures,
     AttentionScore,
     GlobalDriver,
     Headline,
     RatioStatistics,
     ReportData,
+    ReportPictures,
 )
 from housevis.views.report import build_report
 from housevis.views.server import check_loopback
 from housevis.views.server import serve as serve_folder
 
-FICTIONAL = (
-    "This town is fictional: streets, houses, prices and pictures are generated, and the effect of "
-    "pools, water, trees and arterial roads on the price was planted."
-)
+_PLANTED = "are generated, and the effect of pools, water, trees and arterial roads on the price was planted."
+FICTIONAL = f"This town is fictional: streets, houses, prices and pictures {_PLANTED}"
+FICTIONAL_WITHOUT_PICTURES = f"This town is fictional: streets, houses and prices {_PLANTED}"
 
 
 def atlas(project: Project) -> StepResult:
@@ -65,9 +67,13 @@ def atlas(project: Project) -> StepResult:
     if done is not None and done["figures"].get("settings") == settings and page.is_file():
         return StepResult("atlas", _atlas_lines(page), done["figures"], done["seconds"], skipped=True)
     started = time.perf_counter()
-    with TileArchive(project.workspace.archive) as archive:
-        loader = PictureLoader(archive, project.config.imagery, project.config.vision)
-        built = build_atlas(_atlas_data(project, run, sold, loader, archive.attribution), run.atlas)
+    records = _records(run, sold)
+    with ExitStack() as stack:
+        pictures = None
+        if project.config.uses_pictures:
+            archive = stack.enter_context(TileArchive(project.workspace.archive))
+            records, pictures = _with_pictures(project, run, records, archive)
+        built = build_atlas(_atlas_data(project, run, sold, records, pictures), run.atlas)
     seconds = time.perf_counter() - started
     figures = {
         "page": str(built.page),
@@ -184,11 +190,11 @@ def _records(run: Run, sold: SoldHouses) -> pd.DataFrame:
     return shown.merge(judged[columns], on="sale_id", validate="one_to_one")
 
 
-def _atlas_data(
-    project: Project, run: Run, sold: SoldHouses, loader: PictureLoader, attribution: str
-) -> AtlasData:
+def _with_pictures(
+    project: Project, run: Run, records: pd.DataFrame, archive: TileArchive
+) -> tuple[pd.DataFrame, AtlasPictures]:
+    """The records with what is known of their pictures, and the pictures themselves."""
     config = project.config
-    records = _records(run, sold)
     maps = load_parts(run.maps)
     row_of = {house_id: row for row, house_id in enumerate(maps.houses["house_id"])}
     rows = records["house_id"].map(row_of)
@@ -196,34 +202,53 @@ def _atlas_data(
     heat = np.zeros((len(records), *maps.heats.shape[1:]), dtype=np.float32)
     heat[has_map] = maps.heats[rows[has_map].astype(int)]
     found = maps.houses.reindex(rows)
-    records["status"] = found["status"].fillna("no imagery").to_numpy()
-    records["neighbour_house_id"] = found["neighbour_house_id"].to_numpy()
+    records = records.assign(
+        status=found["status"].fillna("no imagery").to_numpy(),
+        neighbour_house_id=found["neighbour_house_id"].to_numpy(),
+    )
     images = read_images(project.engine, config.imagery.framing, config.imagery.zoom).set_index("house_id")
     bounds = images.reindex(records["house_id"])[["west", "south", "east", "north"]].to_numpy(float)
+    loader = PictureLoader(archive, config.imagery, config.vision)
     places = {place.house_id: place for place in places_in_order(records)}
 
     def picture(house_id: str) -> HouseImage | None:
         return loader.picture(places[house_id])
 
+    pictures = AtlasPictures(
+        heat=heat,
+        heat_bounds=np.nan_to_num(bounds),
+        picture=picture,
+        attribution=archive.attribution,
+        base_map=config.atlas.base_map,
+    )
+    return records, pictures
+
+
+def _atlas_data(
+    project: Project, run: Run, sold: SoldHouses, records: pd.DataFrame, pictures: AtlasPictures | None
+) -> AtlasData:
+    config = project.config
     training_sales, training_houses = _training_members(run, sold.evaluation_models())
     return AtlasData(
         title=config.atlas.title or config.name,
         run_id=run.run_id,
         records=records,
-        heat=heat,
-        heat_bounds=np.nan_to_num(bounds),
-        picture=picture,
         currency=config.listings.currency,
-        attribution=attribution,
+        pictures=pictures,
         training_sales=training_sales,
         training_houses=training_houses,
         area_unit=config.listings.area_unit,
         interval=config.pricing.interval,
         headline=_headline(run.metrics()),
-        notice=FICTIONAL if config.sample_market is not None else None,
+        notice=_notice(config),
         report_link="../report.html",
-        base_map=config.atlas.base_map,
     )
+
+
+def _notice(config: Config) -> str | None:
+    if config.sample_market is None:
+        return None
+    return FICTIONAL if config.uses_pictures else FICTIONAL_WITHOUT_PICTURES
 
 
 def _headline(figures: dict[str, Any]) -> Headline:
@@ -235,13 +260,10 @@ def _report_data(project: Project, run: Run) -> ReportData:
     judged = read_parquet(run.estimates)
     later = judged[judged["sample"] == "later sale"].reset_index(drop=True)
     training_sales, training_houses = _training_members(run, sorted(set(later["model_id"])))
-    ingested, fetched = last_step(project.engine, "ingest") or {}, last_step(project.engine, "tiles") or {}
+    ingested = last_step(project.engine, "ingest") or {}
     study = {
         name: value["estimate"] for name, value in figures["ratio_study"].items() if isinstance(value, dict)
     }
-    with TileArchive(project.workspace.archive) as archive:
-        provider, attribution = archive.provider, archive.attribution
-        rights_reference = archive.metadata.get("housevis_rights_reference") or None
     return ReportData(
         title=config.atlas.title or config.name,
         run_id=run.run_id,
@@ -257,22 +279,32 @@ def _report_data(project: Project, run: Run) -> ReportData:
             sales=figures["ratio_study"]["n"],
             **{name: study[name] for name in ("median_ratio", "cod", "prd", "prb", "mdape", "pe5", "pe20")},
         ),
-        rank_accuracy=figures["rank_accuracy"],
         drivers=tuple(GlobalDriver(name, **amounts) for name, amounts in figures["drivers"].items()),
         listing_rows=ingested.get("rows", 0),
         rejects=ingested.get("rejected", {}),
-        tiles={status: fetched.get(status, 0) for status in ("ok", "blank", "missing", "failed")},
         stages=stage_seconds(project, run),
-        backbone=record["backbone"]["name"],
-        backbone_choice=record["backbone"]["choice"],
-        deviations=(record["backbone"]["deviation"], *figures["deviations"]),
-        provider=provider,
-        attribution=attribution,
-        rights_reference=rights_reference,
-        notice=FICTIONAL if config.sample_market is not None else None,
-        attention=_attention_scores(figures),
+        deviations=tuple(figures["deviations"]),
+        pictures=_report_pictures(project, run, figures) if config.uses_pictures else None,
+        notice=_notice(config),
         atlas_link="atlas/index.html",
     )
+
+
+def _report_pictures(project: Project, run: Run, figures: dict[str, Any]) -> ReportPictures:
+    fetched = last_step(project.engine, "tiles") or {}
+    backbone = run.record["backbone"]
+    with TileArchive(project.workspace.archive) as archive:
+        return ReportPictures(
+            rank_accuracy=figures["rank_accuracy"],
+            tiles={status: fetched.get(status, 0) for status in ("ok", "blank", "missing", "failed")},
+            backbone=backbone["name"],
+            backbone_choice=backbone["choice"],
+            backbone_deviation=backbone["deviation"],
+            provider=archive.provider,
+            attribution=archive.attribution,
+            rights_reference=archive.metadata.get("housevis_rights_reference") or None,
+            attention=_attention_scores(figures),
+        )
 
 
 def _attention_scores(figures: dict[str, Any]) -> tuple[AttentionScore, ...]:

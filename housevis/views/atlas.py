@@ -13,7 +13,7 @@ from housevis.core.storage import write_file
 from housevis.views.atlas_data import detail_chunks, first_view, spatial_order
 from housevis.views.atlas_page import render_page
 from housevis.views.data import AtlasData, check_out_of_sample
-from housevis.views.pictures import write_pictures
+from housevis.views.pictures import NO_PICTURES, write_pictures
 from housevis.views.words import script_json
 
 _CHUNK_NAME = re.compile(r"details-(\d+)\.js")
@@ -27,7 +27,7 @@ class AtlasReport:
         page: The page to open.
         sales: Sales on the map.
         houses: Different houses among them.
-        without_imagery: Houses without a picture.
+        without_imagery: Houses without a picture, all of them in a run without pictures.
         pictures_written: Picture files written now.
         pictures_kept: Picture files that were there already.
         first_view_bytes: Size of the table that the first view loads.
@@ -48,7 +48,7 @@ def build_atlas(data: AtlasData, folder: Path) -> AtlasReport:
     """Build the map into a folder; a second call renews it and keeps its pictures.
 
     The folder holds ``index.html``, ``vendor/`` and ``atlas/`` (scripts and
-    styles), ``data/`` (the houses) and ``pictures/``.
+    styles), ``data/`` (the houses) and, with pictures, ``pictures/``.
 
     Args:
         data: What to show.
@@ -67,7 +67,9 @@ def build_atlas(data: AtlasData, folder: Path) -> AtlasReport:
     )
     records = data.records.iloc[order].reset_index(drop=True)
     house_ids = list(dict.fromkeys(records["house_id"].astype(str)))
-    written = write_pictures(house_ids, data.picture, folder)
+    written = NO_PICTURES
+    if data.pictures is not None:
+        written = write_pictures(house_ids, data.pictures.picture, folder)
 
     data_folder = folder / "data"
     data_folder.mkdir(exist_ok=True)

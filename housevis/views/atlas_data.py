@@ -9,12 +9,13 @@ ordered along a space-filling curve, so one chunk covers one part of town.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from housevis.views.data import SAMPLES, AtlasData
+from housevis.views.data import SAMPLES, AtlasData, AtlasPictures
 from housevis.views.heat import DRAWN_STATUSES, heat_scale, heat_uri, legend_uri
 from housevis.views.pictures import Picture
 from housevis.views.words import ATTRIBUTE_LABELS, label
@@ -67,15 +68,20 @@ def first_view(data: AtlasData, records: pd.DataFrame) -> dict[str, Any]:
     days = (pd.to_datetime(records["sale_date"]) - pd.Timestamp(1970, 1, 1)).dt.days
     addresses = [_text_or_none(value) for value in records["address"]]
     samples = records["sample"].tolist()
+    pictures = data.pictures
     return {
         "runId": data.run_id,
         "currency": data.currency,
         "areaUnit": data.area_unit,
         "interval": data.interval,
-        "attribution": data.attribution,
-        "baseMap": data.base_map,
+        "pictures": None
+        if pictures is None
+        else {
+            "attribution": pictures.attribution,
+            "baseMap": pictures.base_map,
+            "heatScale": legend_uri(),
+        },
         "priceLimits": price_limits(records["price"].to_numpy(dtype=float)),
-        "heatScale": legend_uri(),
         "chunkSize": CHUNK_SIZE,
         "origin": [float(latitude.min()), float(longitude.min())],
         "unit": MICRODEGREE,
@@ -99,35 +105,46 @@ def detail_chunks(
     Args:
         data: The atlas.
         records: Its records in the order of the page.
-        order: Indices of those records in ``data.heat`` and ``data.heat_bounds``.
+        order: Indices of those records in the attention maps and their bounds.
         pictures: House id -> picture.
     """
-    scale = heat_scale(data.heat, data.records["status"].to_numpy())
+    details = [
+        {
+            "low": round(record["low"]),
+            "high": round(record["high"]),
+            "model": str(record["model_id"]),
+            "base": round(record["base"]),
+            "drivers": driver_bars(record["drivers"]),
+            "bedrooms": _number_or_none(record["bedrooms"]),
+            "bathrooms": _number_or_none(record["bathrooms"]),
+            "area": _number_or_none(record["area_m2"]),
+        }
+        for record in records.to_dict("records")
+    ]
+    if data.pictures is not None:
+        shown = _picture_details(data.pictures, records, order, pictures)
+        details = [{**detail, **more} for detail, more in zip(details, shown, strict=True)]
+    return [details[start : start + CHUNK_SIZE] for start in range(0, len(details), CHUNK_SIZE)]
+
+
+def _picture_details(
+    data: AtlasPictures, records: pd.DataFrame, order: np.ndarray, pictures: dict[str, Picture]
+) -> Iterator[dict[str, Any]]:
+    """What the card of each sale shows of its picture."""
+    scale = heat_scale(data.heat[order], records["status"].to_numpy())
     row_of = {house_id: row for row, house_id in enumerate(records["house_id"].astype(str))}
-    details = []
     for source, record in zip(order, records.to_dict("records"), strict=True):
         neighbour = _text_or_none(record["neighbour_house_id"])
         picture = pictures.get(str(record["house_id"]))
         drawn = record["status"] in DRAWN_STATUSES and picture is not None
-        details.append(
-            {
-                "low": round(record["low"]),
-                "high": round(record["high"]),
-                "model": str(record["model_id"]),
-                "status": record["status"] if picture is not None else "no imagery",
-                "base": round(record["base"]),
-                "drivers": driver_bars(record["drivers"]),
-                "bedrooms": _number_or_none(record["bedrooms"]),
-                "bathrooms": _number_or_none(record["bathrooms"]),
-                "area": _number_or_none(record["area_m2"]),
-                "neighbour": neighbour,
-                "neighbourRow": row_of.get(neighbour) if neighbour is not None else None,
-                "picture": _picture(picture, data.attribution) if picture is not None else None,
-                "heat": heat_uri(data.heat[source], scale) if drawn else None,
-                "heatBounds": [round(float(edge), 7) for edge in data.heat_bounds[source]] if drawn else None,
-            }
-        )
-    return [details[start : start + CHUNK_SIZE] for start in range(0, len(details), CHUNK_SIZE)]
+        yield {
+            "status": record["status"] if picture is not None else "no imagery",
+            "neighbour": neighbour,
+            "neighbourRow": row_of.get(neighbour) if neighbour is not None else None,
+            "picture": _picture(picture, data.attribution) if picture is not None else None,
+            "heat": heat_uri(data.heat[source], scale) if drawn else None,
+            "heatBounds": [round(float(edge), 7) for edge in data.heat_bounds[source]] if drawn else None,
+        }
 
 
 def driver_bars(drivers: list[tuple[str, float]]) -> list[list[Any]]:

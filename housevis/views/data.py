@@ -38,15 +38,16 @@ RECORD_COLUMNS = (
     "area_m2",
     "drivers",
     "base",
-    "neighbour_house_id",
-    "status",
 )
 """Columns of the records of an atlas, one row per sale.
 
 ``drivers`` is a list of ``(attribute name, amount in the currency)``; ``base``
-plus all amounts is the estimate. ``address`` and ``neighbour_house_id`` may be
-None, the room counts and the area NaN.
+plus all amounts is the estimate. ``address`` may be None, the room counts and
+the area NaN.
 """
+
+PICTURE_COLUMNS = ("neighbour_house_id", "status")
+"""Further columns of the records of an atlas with pictures; ``neighbour_house_id`` may be None."""
 
 ESTIMATE_COLUMNS = ("house_id", "sale_id", "price", "estimate", "model_id", "sample")
 """Columns that a report needs of every sale in its charts."""
@@ -58,7 +59,8 @@ class Headline:
 
     Attributes:
         sales: Number of later sales the shares are measured on.
-        share_with: Share of estimates within ±10 % of the price, with visual features.
+        share_with: Share of estimates within ±10 % of the price, with visual
+            features; None in a run without pictures, as all that follow.
         share_without: The same without visual features, on the same sales.
         gain: ``share_with - share_without``.
         gain_low: Lower end of the paired bootstrap interval of `gain`.
@@ -70,20 +72,49 @@ class Headline:
     """
 
     sales: int
-    share_with: float
+    share_with: float | None
     share_without: float
-    gain: float
-    gain_low: float
-    gain_high: float
+    gain: float | None
+    gain_low: float | None
+    gain_high: float | None
     confidence: float = 0.95
 
     def __post_init__(self) -> None:
         for name in ("share_with", "share_without", "confidence"):
             value = getattr(self, name)
-            if not 0 <= value <= 1:
+            if value is not None and not 0 <= value <= 1:
                 raise DataError(f"{name} is {value}, but a share is a fraction from 0 to 1", where="Headline")
-        if not self.gain_low <= self.gain_high:
+        compared = (self.share_with, self.gain, self.gain_low, self.gain_high)
+        if len({value is None for value in compared}) > 1:
+            raise DataError("only a part of the comparison with pictures is there", where="Headline")
+        if self.gain_low is not None and self.gain_high is not None and self.gain_low > self.gain_high:
             raise DataError("the interval of the gain ends before it starts", where="Headline")
+
+    @property
+    def share(self) -> float:
+        """Share within ±10 % of the estimates that the run shows."""
+        return self.share_without if self.share_with is None else self.share_with
+
+
+@dataclass(frozen=True)
+class AtlasPictures:
+    """The pictures of the map and what the models looked at.
+
+    Attributes:
+        heat: Attention maps, float32 ``(n, h, w)``, non-negative, in the order
+            of the records; zeros where the status says that there is none.
+        heat_bounds: ``(n, 4)`` west, south, east, north of each map (EPSG:4326).
+        picture: House id -> its picture, or None without imagery. Called from
+            several threads, once per house.
+        attribution: Whose imagery it is, shown beside every picture.
+        base_map: Show the pictures as the base of the map from the start.
+    """
+
+    heat: np.ndarray
+    heat_bounds: np.ndarray
+    picture: Callable[[str], HouseImage | None]
+    attribution: str
+    base_map: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,22 +124,17 @@ class AtlasData:
     Attributes:
         title: Heading of the page.
         run_id: The run whose estimates are shown.
-        records: One row per sale, see :data:`RECORD_COLUMNS`.
-        heat: Attention maps, float32 ``(n, h, w)``, non-negative, in the order
-            of `records`; zeros where the status says that there is none.
-        heat_bounds: ``(n, 4)`` west, south, east, north of each map (EPSG:4326).
-        picture: House id -> its picture, or None without imagery. Called from
-            several threads, once per house.
+        records: One row per sale, see :data:`RECORD_COLUMNS`, and with pictures
+            :data:`PICTURE_COLUMNS`.
         currency: ISO 4217 code of all amounts.
+        pictures: Pictures and attention maps; None in a run of attributes alone.
         area_unit: Unit that areas are shown in; the records hold m².
         interval: Nominal coverage of the range from ``low`` to ``high``.
-        attribution: Whose imagery it is, shown beside every picture.
         headline: Figures at the head of the page, or None if not evaluated.
         training_sales: Model id -> ids of the sales that model was fitted on.
         training_houses: Model id -> ids of the houses of those sales.
         notice: Sentence shown at the head, for example that the town is fictional.
         report_link: Address of the report relative to the map's page, or None.
-        base_map: Show the pictures as the base of the map from the start.
 
     Raises:
         DataError: Columns are missing, or shapes, samples or statuses are wrong.
@@ -117,37 +143,41 @@ class AtlasData:
     title: str
     run_id: str
     records: pd.DataFrame
-    heat: np.ndarray
-    heat_bounds: np.ndarray
-    picture: Callable[[str], HouseImage | None]
     currency: str
-    attribution: str
     training_sales: Mapping[str, Collection[str]]
     training_houses: Mapping[str, Collection[str]]
+    pictures: AtlasPictures | None = None
     area_unit: Literal["m2", "ft2"] = "m2"
     interval: float = 0.9
     headline: Headline | None = None
     notice: str | None = None
     report_link: str | None = None
-    base_map: bool = False
 
     def __post_init__(self) -> None:
         _need_columns(self.records, RECORD_COLUMNS, "AtlasData.records")
-        count = len(self.records)
-        if count == 0:
+        if len(self.records) == 0:
             raise DataError("there is no sale to show", where="AtlasData.records")
-        if self.heat.ndim != 3 or len(self.heat) != count:
+        _need_numbers(
+            self.records, ("latitude", "longitude", "price", "estimate", "low", "high", "base"), "AtlasData"
+        )
+        if self.pictures is not None:
+            self._check_pictures(self.pictures)
+
+    def _check_pictures(self, pictures: AtlasPictures) -> None:
+        _need_columns(self.records, PICTURE_COLUMNS, "AtlasData.records")
+        count = len(self.records)
+        if pictures.heat.ndim != 3 or len(pictures.heat) != count:
             raise DataError(
-                f"heat has the shape {self.heat.shape}, but {count} records need ({count}, h, w)",
-                where="AtlasData.heat",
+                f"heat has the shape {pictures.heat.shape}, but {count} records need ({count}, h, w)",
+                where="AtlasData.pictures",
             )
-        if self.heat_bounds.shape != (count, 4):
+        if pictures.heat_bounds.shape != (count, 4):
             raise DataError(
-                f"heat_bounds has the shape {self.heat_bounds.shape}, not ({count}, 4)",
-                where="AtlasData.heat_bounds",
+                f"heat_bounds has the shape {pictures.heat_bounds.shape}, not ({count}, 4)",
+                where="AtlasData.pictures",
             )
-        if not np.isfinite(self.heat).all():
-            raise DataError("an attention map holds a value that is no number", where="AtlasData.heat")
+        if not np.isfinite(pictures.heat).all():
+            raise DataError("an attention map holds a value that is no number", where="AtlasData.pictures")
         unknown = set(self.records["status"]) - set(STATUSES)
         if unknown:
             raise DataError(
@@ -155,9 +185,6 @@ class AtlasData:
                 where="AtlasData.records",
                 remedy=f"Known are: {', '.join(STATUSES)}.",
             )
-        _need_numbers(
-            self.records, ("latitude", "longitude", "price", "estimate", "low", "high", "base"), "AtlasData"
-        )
 
 
 @dataclass(frozen=True)
@@ -168,8 +195,10 @@ class AblationRow:
         attributes: The attribute set in words, for example ``"G, Bed, Bath"``.
         without: Share within ±10 % without visual features; None where there
             is nothing but visual features to estimate from.
-        with_visual: Share within ±10 % with visual features.
-        gain_low: Lower end of the paired interval of the gain, None as `without`.
+        with_visual: Share within ±10 % with visual features; None in a run
+            without pictures.
+        gain_low: Lower end of the paired interval of the gain, None where a
+            share is.
         gain_high: Upper end of it.
         mdape_without: Median absolute percentage error without them, a fraction.
         mdape_with: The same with them.
@@ -177,11 +206,11 @@ class AblationRow:
 
     attributes: str
     without: float | None
-    with_visual: float
+    with_visual: float | None
     gain_low: float | None
     gain_high: float | None
     mdape_without: float | None
-    mdape_with: float
+    mdape_with: float | None
 
 
 @dataclass(frozen=True)
@@ -240,6 +269,35 @@ class AttentionScore:
 
 
 @dataclass(frozen=True)
+class ReportPictures:
+    """What the report says of the pictures.
+
+    Attributes:
+        rank_accuracy: Share of pairs of later sales that the picture alone
+            puts in the right order of price, a fraction; None where fewer
+            than two of them can be compared.
+        tiles: Tile status -> tiles.
+        backbone: Name of the backbone.
+        backbone_choice: A sentence: which backbone was taken and why.
+        backbone_deviation: What the backbone has otherwise than the paper's, or "".
+        provider: Name of the imagery provider.
+        attribution: The attribution it asks for.
+        rights_reference: The user's recorded licence, or None for open imagery.
+        attention: Attention scores, empty where there are no true masks.
+    """
+
+    rank_accuracy: float | None
+    tiles: Mapping[str, int]
+    backbone: str
+    backbone_choice: str
+    backbone_deviation: str
+    provider: str
+    attribution: str
+    rights_reference: str | None = None
+    attention: tuple[AttentionScore, ...] = ()
+
+
+@dataclass(frozen=True)
 class ReportData:
     """Everything that the report shows.
 
@@ -255,21 +313,15 @@ class ReportData:
         training_houses: Model id -> ids of the houses of those sales.
         ablation: The lines of the ablation table.
         ratios: The ratio study of the later sales.
-        rank_accuracy: Share of pairs of later sales that the picture alone
-            puts in the right order of price, a fraction.
         drivers: Global drivers, any order.
         listing_rows: Rows of the listings file.
         rejects: Reason code -> rows turned away.
-        tiles: Tile status -> tiles.
         stages: Step of the run -> seconds, in the order they ran.
-        backbone: Name of the backbone.
-        backbone_choice: A sentence: which backbone was taken and why.
-        deviations: What this run does otherwise than the paper, a sentence each.
-        provider: Name of the imagery provider.
-        attribution: The attribution it asks for.
-        rights_reference: The user's recorded licence, or None for open imagery.
+        deviations: What this run does otherwise than the paper, a sentence
+            each, beyond its backbone.
+        pictures: What there is to say of the pictures; None in a run of
+            attributes alone.
         notice: Sentence shown at the head, for example that the town is fictional.
-        attention: Attention scores, empty where there are no true masks.
         atlas_link: Address of the map relative to the report, or None.
 
     Raises:
@@ -287,20 +339,13 @@ class ReportData:
     training_houses: Mapping[str, Collection[str]]
     ablation: tuple[AblationRow, ...]
     ratios: RatioStatistics
-    rank_accuracy: float
     drivers: tuple[GlobalDriver, ...]
     listing_rows: int
     rejects: Mapping[str, int]
-    tiles: Mapping[str, int]
     stages: Mapping[str, float]
-    backbone: str
-    backbone_choice: str
     deviations: tuple[str, ...]
-    provider: str
-    attribution: str
-    rights_reference: str | None = None
+    pictures: ReportPictures | None = None
     notice: str | None = None
-    attention: tuple[AttentionScore, ...] = ()
     atlas_link: str | None = None
 
     def __post_init__(self) -> None:

@@ -61,6 +61,10 @@ class PictureFolder:
     bytes_written: int
 
 
+NO_PICTURES = PictureFolder(pictures={}, written=0, kept=0, bytes_written=0)
+"""The folder of a map without pictures, which does not exist."""
+
+
 def write_pictures(
     house_ids: Sequence[str], picture: Callable[[str], HouseImage | None], page_folder: Path
 ) -> PictureFolder:

@@ -65,6 +65,8 @@ def render_report(data: ReportData) -> str:
     estimate = data.estimates["estimate"].to_numpy(dtype=float)
     style = (files("housevis.views") / "static" / "report.css").read_text(encoding="utf-8")
     rejected = sum(data.rejects.values())
+    attention = data.pictures.attention if data.pictures else ()
+    deviation = data.pictures.backbone_deviation if data.pictures else ""
     return environment.get_template("report.html.jinja").render(
         data=data,
         icon=ICON,
@@ -75,10 +77,11 @@ def render_report(data: ReportData) -> str:
         hexagon=hexagon_shape(),
         ratios=ratio_rows(data.ratios),
         drivers=_driver_rows(data),
-        attention=sorted(data.attention, key=lambda score: -score.heat_ratio),
+        attention=sorted(attention, key=lambda score: -score.heat_ratio),
+        deviations=[*([deviation] if deviation else []), *data.deviations],
         rejected=rejected,
         rejects=_counted(data.rejects, REJECT_LABELS),
-        tiles=_counted(data.tiles, TILE_LABELS),
+        tiles=_counted(data.pictures.tiles, TILE_LABELS) if data.pictures else [],
         stages=[(label(name, STAGE_LABELS), seconds) for name, seconds in data.stages.items()],
         seconds=sum(data.stages.values()),
     )
@@ -87,6 +90,8 @@ def render_report(data: ReportData) -> str:
 def finding(data: ReportData) -> str:
     """One sentence: what the pictures changed, and whether chance explains it."""
     headline = data.headline
+    if headline.gain_low is None or headline.gain_high is None:
+        return "This run uses no pictures: every estimate rests on the attributes of the listings alone."
     if headline.gain_low > 0:
         return "The pictures help: the whole interval lies above zero."
     if headline.gain_high < 0:

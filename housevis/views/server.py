@@ -53,11 +53,11 @@ def create_app(folder: Path) -> FastAPI:
         response.headers.update(_HEADERS)
         return response
 
-    @app.get("/", include_in_schema=False)
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     def start() -> RedirectResponse:
         return RedirectResponse("/atlas/index.html")
 
-    @app.get("/health")
+    @app.api_route("/health", methods=["GET", "HEAD"])
     def health() -> dict[str, str | bool]:
         return {"status": "ok", "run_id": folder.resolve().name, "report": report.is_file()}
 

@@ -46,7 +46,7 @@ STAGE_LABELS = {
     "ingest": "Read the listings",
     "tiles": "Fetch the imagery",
     "embed": "Turn pictures into features",
-    "train": "Train the ranker and the price models",
+    "train": "Train the models",
     "explain": "Build the grad-weights and the attention maps",
     "evaluate": "Measure on later sales",
     "atlas": "Build the map",

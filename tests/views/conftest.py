@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from housevis.views.atlas import build_atlas
 from housevis.views.data import (
     AblationRow,
     AtlasData,
+    AtlasPictures,
     AttentionScore,
     GlobalDriver,
     Headline,
     RatioStatistics,
     ReportData,
+    ReportPictures,
 )
 
 SIDE_DEGREES = 0.0008
@@ -140,11 +143,8 @@ def make_atlas_data(
         "title": "Houses of Alderbrook",
         "run_id": "20250301-120000-ab12cd",
         "records": records,
-        "heat": heat,
-        "heat_bounds": bounds,
-        "picture": picture,
         "currency": "CAD",
-        "attribution": "Drawn for a test",
+        "pictures": AtlasPictures(heat, bounds, picture, "Drawn for a test"),
         "training_sales": {name: {sale_id[row] for row in rows} for name, rows in training.items()},
         "training_houses": {name: {house_id[row] for row in rows} for name, rows in training.items()},
         "headline": Headline(24, 0.552, 0.507, 0.045, 0.012, 0.078),
@@ -198,7 +198,6 @@ def make_report_data(sales: int = 600, **changes: Any) -> ReportData:
             AblationRow("G, Bed, Bath, T, A", 0.507, 0.552, 0.012, 0.078, 0.099, 0.09),
         ),
         "ratios": RatioStatistics(sales, 0.991, 10.4, 1.012, -0.061, 0.09, 0.29, 0.86),
-        "rank_accuracy": 0.731,
         "drivers": (
             GlobalDriver("bedrooms", 7_400.0, 0.012),
             GlobalDriver("area_m2", 92_300.0, 0.181),
@@ -207,7 +206,6 @@ def make_report_data(sales: int = 600, **changes: Any) -> ReportData:
         ),
         "listing_rows": 1_537,
         "rejects": {"missing_price": 21, "duplicate_sale": 9, "impossible_area": 7},
-        "tiles": {"ok": 2_210, "blank": 0, "missing": 14, "failed": 2},
         "stages": {
             "ingest": 0.8,
             "tiles": 12.4,
@@ -216,17 +214,22 @@ def make_report_data(sales: int = 600, **changes: Any) -> ReportData:
             "explain": 6.1,
             "evaluate": 14.2,
         },
-        "backbone": "efficientnet-lite0",
-        "backbone_choice": "EfficientNet-Lite0, because no ResNet-50 weights were found within 5 seconds.",
-        "deviations": ("The feature map has 1,280 channels in place of 2,048.",),
-        "provider": "sample-market",
-        "attribution": "Drawn for a test",
-        "notice": "Alderbrook is a fictional town whose pictures were given a known effect on the price.",
-        "attention": (
-            AttentionScore("grad-weight transfer", 0.41),
-            AttentionScore("true mask on the grid", 0.62, "reference"),
-            AttentionScore("uniform", 0.14, "reference"),
+        "deviations": ("The grad-weights explain the scalar 'ordering'.",),
+        "pictures": ReportPictures(
+            rank_accuracy=0.731,
+            tiles={"ok": 2_210, "blank": 0, "missing": 14, "failed": 2},
+            backbone="efficientnet-lite0",
+            backbone_choice="EfficientNet-Lite0, because no ResNet-50 weights were found within 5 seconds.",
+            backbone_deviation="The feature map has 1,280 channels in place of 2,048.",
+            provider="sample-market",
+            attribution="Drawn for a test",
+            attention=(
+                AttentionScore("grad-weight transfer", 0.41),
+                AttentionScore("true mask on the grid", 0.62, "reference"),
+                AttentionScore("uniform", 0.14, "reference"),
+            ),
         ),
+        "notice": "Alderbrook is a fictional town whose pictures were given a known effect on the price.",
         "atlas_link": "atlas/index.html",
     }
     return ReportData(**(settings | changes))
@@ -235,3 +238,41 @@ def make_report_data(sales: int = 600, **changes: Any) -> ReportData:
 @pytest.fixture
 def report_data() -> ReportData:
     return make_report_data()
+
+
+ALONE = Headline(24, None, 0.507, None, None, None)
+"""The headline of a run without pictures."""
+
+BARE_NOTICE = "Alderbrook is a fictional town."
+
+
+@pytest.fixture(scope="session")
+def bare_atlas_data() -> AtlasData:
+    """The made-up town in a run of attributes alone."""
+    data = make_atlas_data(pictures=1)
+    records = data.records.drop(columns=["status", "neighbour_house_id"])
+    records["drivers"] = [
+        [driver for driver in drivers if driver[0] != "picture"] for drivers in records["drivers"]
+    ]
+    records["base"] = records["estimate"] - records["drivers"].map(lambda drivers: sum(a for _, a in drivers))
+    return replace(data, records=records, pictures=None, headline=ALONE, notice=BARE_NOTICE)
+
+
+@pytest.fixture
+def bare_report_data() -> ReportData:
+    """The report of a run of attributes alone."""
+    data = make_report_data()
+    return replace(
+        data,
+        headline=ALONE,
+        notice=BARE_NOTICE,
+        pictures=None,
+        deviations=(),
+        ablation=tuple(
+            replace(row, with_visual=None, mdape_with=None, gain_low=None, gain_high=None)
+            for row in data.ablation
+            if row.without is not None
+        ),
+        drivers=tuple(driver for driver in data.drivers if driver.name != "picture"),
+        stages={name: data.stages[name] for name in ("ingest", "train", "evaluate")},
+    )

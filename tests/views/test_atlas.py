@@ -105,37 +105,56 @@ def test_statuses_decide_what_is_drawn(atlas_data, tmp_path):
 def test_heat_has_one_scale_for_the_set(atlas_data, tmp_path):
     build_atlas(atlas_data, tmp_path)
     view, details = read_first_view(tmp_path), read_details(tmp_path)
-    scale = heat_scale(atlas_data.heat, atlas_data.records["status"].to_numpy())
+    heat = atlas_data.pictures.heat
+    scale = heat_scale(heat, atlas_data.records["status"].to_numpy())
     uri = details[view["house"].index("H00010")]["heat"]
     png = Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).convert("RGBA")
     assert np.array_equal(
-        np.asarray(png), heat_to_rgba(atlas_data.heat[10], scale, pixels_per_cell=PIXELS_PER_CELL)
+        np.asarray(png), heat_to_rgba(heat[10], scale, pixels_per_cell=PIXELS_PER_CELL)
     )
     assert heat_uri(np.zeros((7, 7), dtype=np.float32), 1.0).startswith("data:image/png;base64,")
 
 
 def test_pictures_are_written_once_per_content_and_kept(atlas_data, tmp_path):
-    first_house = atlas_data.picture("H00000")
+    pictures = atlas_data.pictures
+    first_house = pictures.picture("H00000")
     calls: list[str] = []
 
     def shared(house_id: str):
         calls.append(house_id)
-        image = atlas_data.picture(house_id)
+        image = pictures.picture(house_id)
         return (
             replace(image, pixels=first_house.pixels) if image is not None and house_id < "H00010" else image
         )
 
-    report = build_atlas(replace(atlas_data, picture=shared), tmp_path)
+    report = build_atlas(replace(atlas_data, pictures=replace(pictures, picture=shared)), tmp_path)
     assert sorted(calls) == sorted(atlas_data.records["house_id"])
     assert report.pictures_written == 51
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jpg")}
     assert len(files) == 51
     victim = next(iter(files))
     victim.unlink()
-    again = build_atlas(replace(atlas_data, picture=shared), tmp_path)
+    again = build_atlas(replace(atlas_data, pictures=replace(pictures, picture=shared)), tmp_path)
     assert (again.pictures_written, again.pictures_kept) == (1, 50)
     assert all(path.stat().st_mtime_ns == age for path, age in files.items() if path != victim)
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_an_atlas_without_pictures_has_no_trace_of_them(bare_atlas_data, tmp_path):
+    report = build_atlas(bare_atlas_data, tmp_path)
+    assert report.without_imagery == report.houses == 60
+    assert not (tmp_path / "pictures").exists()
+    view, details = read_first_view(tmp_path), read_details(tmp_path)
+    assert view["pictures"] is None
+    assert not {"status", "neighbour", "picture", "heat"} & set(details[0])
+    for house, detail in zip(view["house"], details, strict=True):
+        assert "Aerial picture" not in dict(detail["drivers"]), house
+        total = detail["base"] + sum(amount for _, amount in detail["drivers"])
+        assert total == pytest.approx(view["estimate"][view["house"].index(house)], abs=6)
+    page = (tmp_path / "index.html").read_text()
+    assert "50.7 %" in page
+    for word in ("icture", "points gained", "None", "ttention"):
+        assert word not in page, word
 
 
 def test_a_smaller_atlas_leaves_no_chunks_behind(atlas_data, tmp_path):
@@ -143,8 +162,11 @@ def test_a_smaller_atlas_leaves_no_chunks_behind(atlas_data, tmp_path):
     small = replace(
         atlas_data,
         records=atlas_data.records.iloc[:20],
-        heat=atlas_data.heat[:20],
-        heat_bounds=atlas_data.heat_bounds[:20],
+        pictures=replace(
+            atlas_data.pictures,
+            heat=atlas_data.pictures.heat[:20],
+            heat_bounds=atlas_data.pictures.heat_bounds[:20],
+        ),
     )
     build_atlas(small, tmp_path)
     assert [path.name for path in (tmp_path / "data").glob("details-*.js")] == ["details-0.js"]

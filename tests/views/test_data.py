@@ -52,13 +52,25 @@ def test_a_missing_column_is_named(atlas_data):
 
 def test_heat_must_fit_the_records_and_be_finite(atlas_data):
     with pytest.raises(DataError, match=r"need \(60, h, w\)"):
-        replace(atlas_data, heat=atlas_data.heat[:3])
-    heat = atlas_data.heat.copy()
+        replace(atlas_data, pictures=replace(atlas_data.pictures, heat=atlas_data.pictures.heat[:3]))
+    heat = atlas_data.pictures.heat.copy()
     heat[7, 0, 0] = np.nan
     with pytest.raises(DataError, match="no number"):
-        replace(atlas_data, heat=heat)
+        replace(atlas_data, pictures=replace(atlas_data.pictures, heat=heat))
+
+
+def test_pictures_need_their_columns(atlas_data):
+    with pytest.raises(DataError, match="'status' is missing"):
+        replace(atlas_data, records=atlas_data.records.drop(columns="status"))
 
 
 def test_a_share_in_percent_is_refused():
     with pytest.raises(DataError, match="fraction"):
         Headline(10, 55.2, 50.7, 4.5, 1.2, 7.8)
+
+
+def test_a_headline_without_pictures_has_no_comparison():
+    assert Headline(10, None, 0.4, None, None, None).share == 0.4
+    assert Headline(10, 0.5, 0.4, 0.1, 0.0, 0.2).share == 0.5
+    with pytest.raises(DataError, match="only a part"):
+        Headline(10, None, 0.4, 0.1, 0.0, 0.2)

@@ -27,18 +27,43 @@ def test_the_report_is_one_file_with_the_figures(report_data, tmp_path):
 
 def test_what_is_absent_is_not_mentioned(report_data):
     page = render_report(
-        replace(report_data, attention=(), notice=None, rejects={}, atlas_link=None, stages={})
+        replace(
+            report_data,
+            pictures=replace(report_data.pictures, attention=(), rank_accuracy=None),
+            notice=None,
+            rejects={},
+            atlas_link=None,
+            stages={},
+        )
     )
+    assert "the ranker names" not in page
     assert "attention fall" not in page
     assert "fictional" not in page
     assert "turned away." in page
     assert "Time by step" not in page
 
 
+def test_a_report_without_pictures_says_so_and_nothing_else_of_them(bare_report_data):
+    page = render_report(bare_report_data)
+    for words in ("50.7 %", "This run uses no pictures", "What each set of attributes reaches", "39.1 %",
+                  "Gradient boosting on the attributes"):  # fmt: skip
+        assert words in page, words
+    told = page.replace("This run uses no pictures", "").replace("no pictures.", "")
+    told = re.sub(r"<style>.*?</style>", "", told, flags=re.DOTALL)
+    for word in ("picture", "Imagery", "imagery", "Backbone", "tiles", "VF", "ranker", "None", "gained"):
+        assert word not in told, word
+
+
 def test_text_from_outside_is_escaped(report_data):
     hostile = "<script>alert(1)</script>"
     page = render_report(
-        replace(report_data, title=hostile, attribution=hostile, currency="<b>", rejects={hostile: 1})
+        replace(
+            report_data,
+            title=hostile,
+            pictures=replace(report_data.pictures, attribution=hostile),
+            currency="<b>",
+            rejects={hostile: 1},
+        )
     )
     assert "<script" not in page
     assert "<b>0" not in page

@@ -111,6 +111,7 @@ housevis.cardParts = function (row, detail) {
     facts.push(houses.areaUnit === "ft2" ? `${Math.round(detail.area / 0.09290304).toLocaleString("en-US")} ft²`
       : `${Math.round(detail.area).toLocaleString("en-US")} m²`);
   }
+  const pictures = Boolean(houses.pictures);
   return [
     housevis.element("header", { class: "card-head" },
       housevis.element("div", {},
@@ -118,11 +119,11 @@ housevis.cardParts = function (row, detail) {
         housevis.element("p", {}, (address ? [`House ${houses.house[row]}`] : []).concat(facts).join(" · "))),
       housevis.closeButton()),
     housevis.priceSection(row, detail),
-    housevis.pictureSection(row, detail),
+    pictures ? housevis.pictureSection(row, detail) : null,
     housevis.driverSection(detail),
-    housevis.neighbourSection(detail),
+    pictures ? housevis.neighbourSection(detail) : null,
     housevis.sourceSection(row, detail),
-  ];
+  ].filter(Boolean);
 };
 
 /* A picture with its attention on top; `house` marks where the house stands. */
@@ -167,7 +168,7 @@ housevis.pictureSection = function (row, detail) {
       `${picture.missingTiles} map tile${one ? " is" : "s are"} missing here; the edge is mirrored.`));
   }
   parts.push(housevis.element("p", { class: "note" },
-    `Imagery: ${picture.attribution || housevis.houses.attribution}. The ring marks the house.`));
+    `Imagery: ${picture.attribution || housevis.houses.pictures.attribution}. The ring marks the house.`));
   return housevis.element("section", { "aria-label": "Picture and attention" }, parts);
 };
 
@@ -192,7 +193,7 @@ housevis.overlayControls = function () {
     housevis.element("label", { class: "check" }, toggle, housevis.element("span", {}, "Attention")),
     slider,
     housevis.element("span", { class: "scale" }, "less",
-      housevis.element("i", { style: { backgroundImage: `url(${housevis.houses.heatScale})` } }), "more"));
+      housevis.element("i", { style: { backgroundImage: `url(${housevis.houses.pictures.heatScale})` } }), "more"));
 };
 
 housevis.priceSection = function (row, detail) {

@@ -44,12 +44,14 @@ housevis.startControls = function () {
       }, 250);
     });
   }
-  const base = byId("base");
-  base.checked = housevis.state.base = housevis.houses.baseMap;
-  base.addEventListener("change", function () {
-    housevis.state.base = base.checked;
-    housevis.drawGround();
-  });
+  if (housevis.houses.pictures) {
+    const base = byId("base");
+    base.checked = housevis.state.base = housevis.houses.pictures.baseMap;
+    base.addEventListener("change", function () {
+      housevis.state.base = base.checked;
+      housevis.drawGround();
+    });
+  }
 
   housevis.startSearch(byId("search"), byId("found"));
   housevis.drawLegend();

@@ -117,9 +117,10 @@ housevis.start = function (map, cluster) {
   housevis.map = map;
   housevis.cluster = cluster;
   map.attributionControl.setPrefix('<a href="https://leafletjs.com">Leaflet</a>');
-  if (housevis.houses.attribution) {
+  const imagery = housevis.houses.pictures;
+  if (imagery && imagery.attribution) {
     map.attributionControl.addAttribution(
-      housevis.element("span", {}, `Imagery: ${housevis.houses.attribution}`).innerHTML);
+      housevis.element("span", {}, `Imagery: ${imagery.attribution}`).innerHTML);
   }
   L.control.zoom({ position: "bottomleft" }).addTo(map);
   const panes = { ground: 250, dots: 300, picture: 350, attention: 360 };
