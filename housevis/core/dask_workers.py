@@ -9,11 +9,10 @@ from __future__ import annotations
 import importlib.util
 import ipaddress
 import logging
-import platform
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from itertools import chain, islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import housevis
 from housevis.core.errors import ConfigError, WorkerError
@@ -114,7 +114,7 @@ class DaskRunner:
                 self._closing = stack.pop_all()
         return self._connected
 
-    def map(self, function: Callable[[S], R], shards: Iterable[S], local: Local) -> Iterator[R]:
+    def map(self, function: Callable[[S], R], shards: Iterable[S], local: Local) -> Generator[R, None, None]:
         """See :func:`housevis.core.engine.map_shards`."""
         del local
         source = iter(shards)
@@ -126,7 +126,7 @@ class DaskRunner:
         work = _Work(function, housevis.__version__)
 
         def start(shard: S) -> _Result[R]:
-            return _Result(client.submit(work, _Sealed(shard), pure=False))
+            return _Result(client.submit(work, _Sealed(shard), key=f"shard-{uuid4().hex}", pure=False))
 
         yield from in_order(start, chain(first, source), 2 * workers)
 
@@ -286,18 +286,21 @@ def _connect(address: str | None, workers: int, stack: ExitStack) -> Client:
 
 @contextmanager
 def _loopback_cluster(workers: int) -> Iterator[LocalCluster]:
+    import dask
     from distributed import LocalCluster
 
-    with _interrupts_held():
+    pages = {f"distributed.{part}.http.routes": [] for part in ("scheduler", "worker")}
+    with _interrupts_held(), dask.config.set(pages):
         cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
             host=_LOOPBACK,
             protocol="tcp://",
-            dashboard_address=None,
-            worker_dashboard_address=None,
-            silence_logs=logging.ERROR,
+            dashboard_address=f"{_LOOPBACK}:0",
+            worker_dashboard_address=f"{_LOOPBACK}:0",
+            scheduler_kwargs={"dashboard": False},
+            silence_logs=logging.CRITICAL,
         )
     with cluster:
         yield cluster
@@ -313,27 +316,21 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _versions() -> tuple[str, str]:
-    return housevis.__version__, platform.python_version()
+def _version() -> str:
+    return housevis.__version__
 
 
 def _check_versions(client: Client) -> None:
     try:
-        found = client.run(_versions)
+        found = client.run(_version)
     except ModuleNotFoundError as problem:
         raise WorkerError(
             f"a Dask worker lacks a module ({problem})",
             remedy="Install the same housevis on all machines.",
         ) from None
-    for worker, (version, python) in found.items():
+    for worker, version in found.items():
         if version != housevis.__version__:
             raise _other_version(worker, version)
-        if python.split(".")[:2] != platform.python_version_tuple()[:2]:
-            raise WorkerError(
-                f"the Dask worker runs Python {python}, this is {platform.python_version()}",
-                where=worker,
-                remedy="Use the same Python on all machines.",
-            )
 
 
 def _other_version(worker: str, version: str) -> WorkerError:

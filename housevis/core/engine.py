@@ -6,7 +6,7 @@ Workers return rows; whoever called :func:`map_shards` is the one that writes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
@@ -31,7 +31,7 @@ class ShardRunner(Protocol):
     def distributed(self) -> bool:
         """Whether workers may be processes on other machines."""
 
-    def map(self, function: Callable[[S], R], shards: Iterable[S], local: Local) -> Iterator[R]:
+    def map(self, function: Callable[[S], R], shards: Iterable[S], local: Local) -> Generator[R, None, None]:
         """See :func:`map_shards`."""
 
 
@@ -57,7 +57,7 @@ def map_shards(
     runner: ShardRunner | None = None,
     *,
     local: Local = "processes",
-) -> Iterator[R]:
+) -> Generator[R, None, None]:
     """Apply a function to every shard.
 
     Args:
@@ -73,12 +73,13 @@ def map_shards(
             keeps all cores busy by itself.
 
     Returns:
-        The results, lazily and in the order of the shards.
+        The results, lazily and in the order of the shards. Close it to stop
+        early: what has not begun is cancelled.
 
     Raises:
         WorkerError: Workers cannot be reached, or die over the same shard
             again and again.
     """
     if runner is None:
-        return map(function, shards)
+        return (function(shard) for shard in shards)
     return runner.map(function, shards, local)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
@@ -22,7 +22,7 @@ class Pending(Protocol[R_co]):
         """Do not compute it if that has not begun."""
 
 
-def in_order(start: Callable[[S], Pending[R]], shards: Iterable[S], limit: int) -> Iterator[R]:
+def in_order(start: Callable[[S], Pending[R]], shards: Iterable[S], limit: int) -> Generator[R, None, None]:
     """Start shards as results are taken, never more than `limit` at a time.
 
     Args:
@@ -47,7 +47,9 @@ def in_order(start: Callable[[S], Pending[R]], shards: Iterable[S], limit: int) 
             pending.cancel()
 
 
-def in_threads(function: Callable[[S], R], shards: Iterable[S], threads: int, *, name: str) -> Iterator[R]:
+def in_threads(
+    function: Callable[[S], R], shards: Iterable[S], threads: int, *, name: str
+) -> Generator[R, None, None]:
     """Work on a few shards at once in threads of this process, results in order.
 
     The threads end with the iterator: after an early stop, as soon as the

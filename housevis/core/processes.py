@@ -9,7 +9,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 from multiprocessing import Pipe
@@ -76,7 +76,7 @@ class LocalRunner:
         if threads is not None:
             threads.shutdown(wait=True, cancel_futures=True)
 
-    def map(self, function: Callable[[S], R], shards: Iterable[S], local: Local) -> Iterator[R]:
+    def map(self, function: Callable[[S], R], shards: Iterable[S], local: Local) -> Generator[R, None, None]:
         """See :func:`housevis.core.engine.map_shards`."""
         source = iter(shards)
         first = list(islice(source, 2))

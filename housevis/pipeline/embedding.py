@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import pandas as pd
 
 from data_pipeline.archive import TileArchive
 from data_pipeline.frames import HouseImage, house_image
-from data_pipeline.tiles import tile_of
+from data_pipeline.tiles import nearby_order, tile_of
 from db.store import (
     finish_step,
     finished_step,
@@ -25,14 +27,15 @@ from db.store import (
     save_images,
 )
 from housevis.core.config import ImagerySection, VisionSection
+from housevis.core.engine import map_shards
 from housevis.core.errors import ImageryError, RunError
 from housevis.core.progress import progress_bar
+from housevis.pipeline.picture_desk import PictureWork, desk_for, lent_backbone, picture_work
 from housevis.pipeline.picture_steps import for_pictures
 from housevis.pipeline.project import Project, fingerprint, frame_digest
 from housevis.pipeline.results import StepResult
 from housevis.vision.backbones import Backbone, load_backbone
-from housevis.vision.embed import FeatureStore, iterate_features
-from housevis.vision.engines import open_engine
+from housevis.vision.embed import FeatureStore, fit_picture
 
 STEP = "embed"
 STARTED = "embed-started"
@@ -66,7 +69,7 @@ def embed(project: Project) -> StepResult:
     inputs = fingerprint(
         houses=frame_digest(houses[["house_id", "latitude", "longitude"]]),
         tiles=manifest_digest(project.engine, imagery.zoom),
-        imagery={"zoom": imagery.zoom, "framing": imagery.framing},
+        imagery={"zoom": imagery.zoom, "framing": imagery.framing, "window": imagery.window},
         vision=vision.model_dump(mode="json", exclude={"batch_size", "engine"}),
     )
     earlier = finished_step(project.engine, STEP, inputs)
@@ -74,8 +77,7 @@ def embed(project: Project) -> StepResult:
         return StepResult(STEP, _lines(earlier), earlier, float(earlier["seconds"]), skipped=True)
     started = time.perf_counter()
     backbone = load_backbone(vision)
-    with TileArchive(project.workspace.archive) as archive:
-        figures = _embed_houses(project, houses, archive, backbone, inputs)
+    figures = _embed_houses(project, houses, backbone, inputs)
     seconds = time.perf_counter() - started
     figures |= {
         "seconds": round(seconds, 2),
@@ -113,29 +115,12 @@ def _lines(figures: dict) -> list[str]:
 
 
 class PictureLoader:
-    """Loads house pictures in worker threads and remembers what each one was.
-
-    Attributes:
-        rows: One row per loaded house for the table of images, until taken.
-    """
+    """Makes pictures of houses out of an archive, from any number of threads."""
 
     def __init__(self, archive: TileArchive, imagery: ImagerySection, vision: VisionSection) -> None:
         self._archive = archive
         self._imagery = imagery
         self._size = vision.image_size
-        self._lock = threading.Lock()
-        self._seen: set[str] = set()
-        self.rows: dict[str, dict] = {}
-
-    def take_finished(self, stored_keys: set[str]) -> list[dict]:
-        """Hand over, once, the rows of pictures whose feature is stored."""
-        with self._lock:
-            finished = [house_id for house_id, row in self.rows.items() if row["image_key"] in stored_keys]
-            return [self.rows.pop(house_id) for house_id in finished]
-
-    def skip_known(self, keys: Iterable[str]) -> None:
-        """Do not hand out pictures whose content has one of these keys."""
-        self._seen.update(keys)
 
     def picture(self, house: HousePlace) -> HouseImage | None:
         """The house's picture, or None where there is no imagery."""
@@ -146,22 +131,13 @@ class PictureLoader:
             framing=self._imagery.framing,
             zoom=self._imagery.zoom,
             size=self._size,
+            window=self._imagery.window,
         )
 
     def pixels(self, house: HousePlace) -> np.ndarray | None:
         """Pixels uint8 ``(size, size, 3)`` of the house's picture."""
         image = self.picture(house)
         return None if image is None else image.pixels
-
-    def new_pixels(self, house: HousePlace) -> np.ndarray | None:
-        """Pixels of the picture if no earlier house had the same content."""
-        image = self.picture(house)
-        with self._lock:
-            self.rows[house.house_id] = _image_row(house.house_id, image)
-            if image is None or image.key in self._seen:
-                return None
-            self._seen.add(image.key)
-        return image.pixels
 
 
 @dataclass(frozen=True)
@@ -187,18 +163,46 @@ def places_in_order(houses: pd.DataFrame) -> list[HousePlace]:
 
 def house_places(houses: pd.DataFrame, zoom: int) -> list[HousePlace]:
     """The houses in the order of their tiles, so that neighbours are decoded together."""
-    places = places_in_order(houses)
 
-    def tile(place: HousePlace) -> tuple[int, int]:
-        found = tile_of(place.latitude, place.longitude, zoom)
-        return found.x, found.y
-
-    return sorted(places, key=tile)
+    return places_in_order(houses.iloc[nearby_order(houses, zoom)])
 
 
-def _image_row(house_id: str, image: HouseImage | None) -> dict:
-    if image is None:
-        return {"house_id": house_id, "image_key": None}
+def shards_of(
+    places: Iterable[HousePlace], imagery: ImagerySection, batch_size: int
+) -> Iterator[list[HousePlace]]:
+    """Cut houses into shards of one batch of pictures.
+
+    Houses that follow each other and show the same picture stay together: those
+    at one place, or in one tile where the framing is ``"tile"``.
+
+    Args:
+        places: The houses, from :func:`house_places`.
+        imagery: How pictures are cut.
+        batch_size: Different pictures per shard, at most.
+
+    Yields:
+        Houses in their order; together the shards hold each once.
+    """
+
+    def shown(place: HousePlace) -> tuple[float, float]:
+        if imagery.framing == "tile":
+            found = tile_of(place.latitude, place.longitude, imagery.zoom)
+            return found.x, found.y
+        return place.latitude, place.longitude
+
+    shard: list[HousePlace] = []
+    pictures = 0
+    for _, same in groupby(places, key=shown):
+        if pictures == batch_size:
+            yield shard
+            shard, pictures = [], 0
+        shard.extend(same)
+        pictures += 1
+    if shard:
+        yield shard
+
+
+def _image_row(house_id: str, image: HouseImage) -> dict:
     west, south, east, north = image.bounds
     return {
         "house_id": house_id,
@@ -208,77 +212,102 @@ def _image_row(house_id: str, image: HouseImage | None) -> dict:
         "east": east,
         "north": north,
         "metres_per_pixel": image.metres_per_pixel,
+        "native_metres_per_pixel": image.native_metres_per_pixel,
+        "provider": image.provider,
         "missing_tiles": image.missing_tiles,
     }
 
 
-def _embed_houses(
-    project: Project, houses: pd.DataFrame, archive: TileArchive, backbone: Backbone, inputs: str
-) -> dict:
+@dataclass(frozen=True, eq=False)
+class EmbeddedShard:
+    """What became of some houses.
+
+    Attributes:
+        houses: How many there were.
+        rows: One row for the table of images per house that has a picture.
+        keys: The pictures whose features were not stored before, each once.
+        pooled: Their features, float32 ``(len(keys), K)``.
+    """
+
+    houses: int
+    rows: list[dict]
+    keys: list[str]
+    pooled: np.ndarray
+
+
+def embed_shard(work: PictureWork, places: list[HousePlace]) -> EmbeddedShard:
+    """Make the features of some houses; on any machine that sees the archive.
+
+    Args:
+        work: What has to be known of pictures and backbone.
+        places: The houses.
+
+    Raises:
+        WorkerError: This machine does not see the archive, or has another backbone.
+    """
+    desk = desk_for(work)
+    loader = PictureLoader(desk.archive, work.imagery, work.vision)
+    side = desk.engine.backbone.input_size
+    seen: dict[str, np.ndarray] = {}
+
+    def load(place: HousePlace) -> dict | None:
+        image = loader.picture(place)
+        if image is None:
+            return None
+        if image.key not in desk.known and image.key not in seen:
+            seen[image.key] = fit_picture(image.pixels, side)
+        return _image_row(place.house_id, image)
+
+    rows = [row for row in desk.decode(load, places) if row is not None]
+    keys = [key for key in dict.fromkeys(row["image_key"] for row in rows) if key in seen]
+    pictures = [seen.pop(key) for key in keys]
+    images = np.stack(pictures) if pictures else np.empty((0, side, side, 3), dtype=np.uint8)
+    return EmbeddedShard(len(places), rows, keys, desk.engine.pooled(images))
+
+
+def _embed_houses(project: Project, houses: pd.DataFrame, backbone: Backbone, inputs: str) -> dict:
     config = project.config
     framing, zoom = config.imagery.framing, config.imagery.zoom
     store = open_store(project.workspace.features, backbone.fingerprint)
     stored_keys = store.keys()
+    already = len(stored_keys)
     resumed = finished_step(project.engine, STARTED, inputs) is not None
     if not resumed:
         forget_images(project.engine, framing, zoom)
         finish_step(project.engine, STARTED, inputs, {})
     known = read_images(project.engine, framing, zoom)
     finished = set(known.loc[known["image_key"].isin(stored_keys), "house_id"])
-    loader = PictureLoader(archive, config.imagery, config.vision)
-    loader.skip_known(stored_keys)
     places = house_places(houses, zoom)
-    new = 0
-
-    def save(rows: list[dict]) -> None:
-        save_images(project.engine, [{**row, "framing": framing, "zoom": zoom} for row in rows])
-
-    with progress_bar("embed", len(places), done=len(finished)) as bar:
-        waiting = [place for place in places if place.house_id not in finished]
-        engine = open_engine(backbone, config.vision.engine, config.vision.batch_size)
-        batches = iterate_features(
-            _counted(loader.new_pixels, bar.advance),
-            waiting,
-            engine,
-            batch_size=config.vision.batch_size,
-            want="pooled",
-        )
-        for batch in batches:
-            rows = [loader.rows[place.house_id] for place in batch.items]
-            keys = [row["image_key"] for row in rows]
-            assert batch.pooled is not None
-            store.append(keys, batch.pooled)
-            stored_keys.update(keys)
-            save(loader.take_finished(stored_keys))
-            new += len(keys)
-    if remaining := loader.take_finished(stored_keys):
-        save(remaining)
+    waiting = [place for place in places if place.house_id not in finished]
+    work = picture_work(
+        project.workspace.archive, config.imagery, config.vision, backbone, features=store.folder
+    )
+    shards = shards_of(waiting, config.imagery, config.vision.batch_size)
+    with (
+        lent_backbone(work, backbone),
+        progress_bar("embed", len(places), done=len(places) - len(waiting)) as bar,
+        closing(map_shards(partial(embed_shard, work), shards, project.runner, local="here")) as results,
+    ):
+        for done in results:
+            if not stored_keys.issuperset(done.keys):
+                store.append(done.keys, done.pooled)
+                stored_keys.update(done.keys)
+            save_images(project.engine, [{**row, "framing": framing, "zoom": zoom} for row in done.rows])
+            bar.advance(done.houses)
     images = read_images(project.engine, framing, zoom)
     if images.empty:
         raise ImageryError(
             "not one house has a picture",
             where=str(project.workspace.archive),
-            remedy="Check that the tiles cover the houses and that the zoom is the archive's, or "
-            'estimate from attributes alone: visual_features = "none" in [pricing].',
+            remedy="Check that the tiles cover the houses and that the zoom is the archive's.",
         )
     return {
         "pictures": len(images),
         "distinct_pictures": int(images["image_key"].nunique()),
         "pictures_with_missing_tiles": int((images["missing_tiles"] > 0).sum()),
         "without_picture": len(houses) - len(images),
-        "features_new": new,
+        "features_new": len(stored_keys) - already,
     }
-
-
-def _counted(
-    load: Callable[[HousePlace], np.ndarray | None], advance: Callable[[], None]
-) -> Callable[[HousePlace], np.ndarray | None]:
-    def counted(place: HousePlace) -> np.ndarray | None:
-        pixels = load(place)
-        advance()
-        return pixels
-
-    return counted
 
 
 def open_store(folder: Path, backbone_fingerprint: str) -> FeatureStore:

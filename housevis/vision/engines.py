@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import importlib.util
+import queue
 import threading
 from abc import ABC, abstractmethod
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +22,7 @@ from typing import Any, Literal, Protocol, Self
 import numpy as np
 import torch
 
-from housevis.core.errors import ConfigError
+from housevis.core.errors import ConfigError, ModelError
 from housevis.vision.backbones import Backbone, check_pictures
 
 Want = Literal["pooled", "maps", "both"]
@@ -126,7 +127,8 @@ class OpenVinoEngine(_Engine):
     """OpenVINO on the CPU: one graph from uint8 to map and pooled feature.
 
     A batch is cut into requests of a fixed number of pictures, the last one
-    padded; as many requests run at a time as OpenVINO finds best.
+    padded; as many requests run at a time as OpenVINO finds best, each with a
+    thread that waits for it.
     """
 
     def __init__(self, backbone: Backbone, batch_size: int, threads: int | None = None) -> None:
@@ -147,24 +149,50 @@ class OpenVinoEngine(_Engine):
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision}
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
-        self._queue = openvino.AsyncInferQueue(core.compile_model(model, "CPU", settings))
-        self._queue.set_callback(_collect)
+        compiled = core.compile_model(model, "CPU", settings)
+        count = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(count):
+            self._idle.put(compiled.create_infer_request())
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix="openvino-engine")
+        self._one_batch = threading.Lock()
 
     def submit(self, images: np.ndarray, want: Want = "pooled") -> Future[Features]:
-        """Start computing uint8 `(N, H, W, 3)`; waits while all requests are busy."""
+        """Start computing uint8 `(N, H, W, 3)`; waits while all requests are busy.
+
+        Any number of threads may call it; their batches are computed one after the other.
+        """
         self._check(images)
         batch = _Batch(self._empty(len(images), want), -(-len(images) // self._pictures))
-        for start in range(0, len(images), self._pictures):
-            part = images[start : start + self._pictures]
-            if len(part) < self._pictures:
-                padding = np.zeros((self._pictures - len(part), *part.shape[1:]), dtype=np.uint8)
-                part = np.concatenate([part, padding])
-            self._queue.start_async([part], userdata=(batch, start))
+        with self._one_batch:
+            for start in range(0, len(images), self._pictures):
+                part = images[start : start + self._pictures]
+                if len(part) < self._pictures:
+                    padding = np.zeros((self._pictures - len(part), *part.shape[1:]), dtype=np.uint8)
+                    part = np.concatenate([part, padding])
+                request = self._threads.submit(self._infer, self._idle.get(), part, batch.features, start)
+                request.add_done_callback(batch.request_done)
         return batch.future
 
     def close(self) -> None:
         """Wait for the requests that still run."""
-        self._queue.wait_all()
+        self._threads.shutdown()
+
+    def _infer(self, request: Any, part: np.ndarray, features: Features, start: int) -> None:
+        try:
+            request.infer([part])
+            for output, target in enumerate((features.maps, features.pooled)):
+                if target is not None:
+                    rows = target[start : start + self._pictures]
+                    rows[...] = request.get_output_tensor(output).data[: len(rows)]
+        except RuntimeError as problem:
+            raise ModelError(
+                f"OpenVINO could not compute a batch of pictures ({problem})",
+                where="vision.engine",
+                remedy='Give the same command again; if it stays, set vision.engine = "torch".',
+            ) from None
+        finally:
+            self._idle.put(request)
 
 
 class _Batch:
@@ -176,21 +204,17 @@ class _Batch:
         if requests == 0:
             self.future.set_result(features)
 
-    def finish_request(self) -> None:
+    def request_done(self, request: Future[None]) -> None:
+        """Count a request; the last one ends the batch, and so does the first that failed."""
+        problem = request.exception()
         with self._lock:
             self._open -= 1
-            last = self._open == 0
-        if last:
-            self.future.set_result(self.features)
-
-
-def _collect(request: Any, place: tuple[_Batch, int]) -> None:
-    batch, start = place
-    for output, target in enumerate((batch.features.maps, batch.features.pooled)):
-        if target is not None:
-            rows = target[start : start + request.get_output_tensor(output).shape[0]]
-            rows[...] = request.get_output_tensor(output).data[: len(rows)]
-    batch.finish_request()
+            if self.future.done():
+                return
+            if problem is not None:
+                self.future.set_exception(problem)
+            elif self._open == 0:
+                self.future.set_result(self.features)
 
 
 class TorchEngine(_Engine):

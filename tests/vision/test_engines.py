@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -79,3 +81,37 @@ def test_automatic_choice(efficientnet: Backbone) -> None:
     expected = TorchEngine if torch.cuda.is_available() else OpenVinoEngine
     assert isinstance(engine, expected)
     engine.close()
+
+
+class BrokenRequest:
+    """A request of OpenVINO that ends in an error, as a lack of memory does."""
+
+    def infer(self, inputs: list[np.ndarray]) -> None:
+        raise RuntimeError("not enough memory")
+
+
+def test_a_request_that_fails_fails_its_batch_and_no_other(
+    efficientnet: Backbone, pictures: np.ndarray
+) -> None:
+    with OpenVinoEngine(efficientnet, 4, threads=1) as engine:
+        expected = engine.pooled(pictures)
+        whole = [engine._idle.get() for _ in range(engine._idle.qsize())]
+        engine._idle.put(BrokenRequest())
+        failed = engine.submit(pictures)
+        with pytest.raises(ModelError, match="not enough memory") as problem:
+            failed.result(timeout=60)
+        assert "torch" in problem.value.remedy
+        engine._idle.get()
+        for request in whole:
+            engine._idle.put(request)
+        np.testing.assert_array_equal(engine.pooled(pictures), expected)
+
+
+def test_many_threads_may_hand_over_batches(efficientnet: Backbone, pictures: np.ndarray) -> None:
+    with (
+        OpenVinoEngine(efficientnet, 4, threads=1) as engine,
+        ThreadPoolExecutor(4) as threads,
+    ):
+        expected = engine.pooled(pictures)
+        for found in threads.map(engine.pooled, [pictures] * 8):
+            np.testing.assert_array_equal(found, expected)
