@@ -30,7 +30,7 @@ import torch
 from PIL import Image
 
 from data_pipeline.archive import TileArchive
-from data_pipeline.frames import decode_tile
+from data_pipeline.decoding import decode_tile
 from housevis.core.config import VisionSection
 from housevis.vision.backbones import Backbone, load_backbone
 from housevis.vision.embed import FeatureStore, iterate_features

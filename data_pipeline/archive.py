@@ -1,7 +1,10 @@
 """Reading and writing MBTiles 1.3 archives.
 
 MBTiles counts rows from the south (TMS); this module speaks XYZ, as the rest
-of housevis does, and turns the rows over at the file's edge.
+of housevis does, and turns the rows over at the file's edge. What is written
+here has all the metadata that the specification asks for; what other programs
+wrote is read with their habits: `tiles` as a view, ``image/jpeg`` as a format,
+pictures that are compressed once more with gzip.
 """
 
 from __future__ import annotations
@@ -10,21 +13,41 @@ import contextlib
 import os
 import sqlite3
 import threading
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
 import mercantile
 
+from data_pipeline.decoding import picture_width
+from data_pipeline.house_pictures import HousePictures
+from data_pipeline.pictures import picture_status
+from data_pipeline.tiles import TILE_PIXELS
 from housevis.core.errors import ImageryError
 
+APPLICATION_ID = 0x4D504258
+"""Marks an SQLite file as MBTiles: the letters MPBX."""
+
+TILE_SIZE_ENTRY = "housevis_tile_size"
+"""Metadata: pixels per side of a tile."""
+
+NATIVE_ZOOM_ENTRY = "housevis_native_zoom"
+"""Metadata: the deepest zoom that is no enlargement of a shallower one."""
+
 _SCHEMA = (
+    f"PRAGMA application_id = {APPLICATION_ID}",
     "CREATE TABLE IF NOT EXISTS metadata (name TEXT NOT NULL, value TEXT)",
     "CREATE UNIQUE INDEX IF NOT EXISTS metadata_name ON metadata (name)",
     "CREATE TABLE IF NOT EXISTS tiles (zoom_level INTEGER NOT NULL, tile_column INTEGER NOT NULL,"
     " tile_row INTEGER NOT NULL, tile_data BLOB)",
     "CREATE UNIQUE INDEX IF NOT EXISTS tile_index ON tiles (zoom_level, tile_column, tile_row)",
 )
+_FORMATS = {"jpeg": "jpg", "image/jpeg": "jpg", "image/jpg": "jpg", "image/png": "png", "image/webp": "webp"}
+_SMALLEST_TILE, _LARGEST_TILE = 64, 4096
+_GZIP = b"\x1f\x8b"
+_LARGEST_PICTURE = 2**26
+_READ_AT_ONCE = 64
 
 
 class TileArchive:
@@ -100,7 +123,10 @@ class TileArchive:
         self.close()
 
     def close(self) -> None:
-        """Close all connections; a written archive becomes a single file again."""
+        """Close all connections; a written archive gets its full metadata and becomes a single file again."""
+        if self._writable and self._connections:
+            with contextlib.suppress(sqlite3.Error, ImageryError):
+                self._complete_metadata()
         with self._lock:
             connections = list(self._connections)
             self._connections.clear()
@@ -130,7 +156,26 @@ class TileArchive:
     @property
     def format(self) -> str:
         """``png``, ``jpg`` or ``webp``, as the file says."""
-        return self._metadata.get("format", "png")
+        named = self._metadata.get("format", "png").strip().lower()
+        return _FORMATS.get(named, named)
+
+    @property
+    def tile_size(self) -> int:
+        """Pixels per side of a tile: as the metadata say, else as of the first tile."""
+        if self._tile_size is None:
+            named = self._metadata.get(TILE_SIZE_ENTRY, "")
+            first = None if named.isdigit() else self._first_tile()
+            size = int(named) if named.isdigit() else picture_width(first) if first else None
+            if size is None or not _SMALLEST_TILE <= size <= _LARGEST_TILE:
+                return TILE_PIXELS
+            self._tile_size = size
+        return self._tile_size
+
+    @property
+    def native_zoom(self) -> int | None:
+        """The deepest zoom that is no enlargement of a shallower one, None if it is not known."""
+        named = self._metadata.get(NATIVE_ZOOM_ENTRY, "")
+        return int(named) if named.isdigit() else None
 
     def read(self, z: int, x: int, y: int) -> bytes | None:
         """The bytes of an XYZ tile, or None if the archive has none.
@@ -149,7 +194,31 @@ class TileArchive:
             )
         except sqlite3.DatabaseError as problem:
             raise self._damaged(problem) from None
-        return bytes(row[0]) if row is not None and row[0] is not None else None
+        return _plain(row[0]) if row is not None and row[0] is not None else None
+
+    def stored(self) -> Iterator[tuple[mercantile.Tile, bytes]]:
+        """Every tile with its bytes: by zoom, then column, then row from the south; little is held at once.
+
+        Raises:
+            ImageryError: The file is damaged.
+        """
+        try:
+            cursor = self._connection().execute(
+                "SELECT zoom_level, tile_column, tile_row, tile_data FROM tiles"
+                " WHERE tile_data IS NOT NULL ORDER BY zoom_level, tile_column, tile_row"
+            )
+            while rows := cursor.fetchmany(_READ_AT_ONCE):
+                for zoom, column, row, data in rows:
+                    yield mercantile.Tile(column, 2**zoom - 1 - row, zoom), _plain(data)
+        except sqlite3.DatabaseError as problem:
+            raise self._damaged(problem) from None
+
+    def count(self) -> int:
+        """How many tiles the archive holds."""
+        try:
+            return int(self._connection().execute("SELECT COUNT(*) FROM tiles").fetchone()[0])
+        except sqlite3.DatabaseError as problem:
+            raise self._damaged(problem) from None
 
     def tiles(self, zoom: int) -> Iterator[mercantile.Tile]:
         """The tiles of one zoom that the archive holds."""
@@ -170,6 +239,7 @@ class TileArchive:
         if not self._writable:
             raise ImageryError("this tile archive is open for reading only", where=str(self.path))
         connection = self._connection()
+        self._changed = True
         try:
             with connection:
                 connection.executemany(
@@ -183,6 +253,22 @@ class TileArchive:
                 where=str(self.path),
                 remedy="Free disk space and run the command again; what was fetched stays.",
             ) from None
+
+    def remove(self, tiles: Iterable[mercantile.Tile]) -> None:
+        """Take tiles out, in one transaction.
+
+        Raises:
+            ImageryError: The archive is open for reading only.
+        """
+        if not self._writable:
+            raise ImageryError("this tile archive is open for reading only", where=str(self.path))
+        connection = self._connection()
+        self._changed = True
+        with connection:
+            connection.executemany(
+                "DELETE FROM tiles WHERE zoom_level = ? AND tile_column = ? AND tile_row = ?",
+                [(tile.z, tile.x, 2**tile.z - 1 - tile.y) for tile in tiles],
+            )
 
     def describe(self, **entries: str) -> None:
         """Write entries of the metadata table, over older ones."""
@@ -199,6 +285,60 @@ class TileArchive:
         self._lock = threading.Lock()
         self._connections = []
         self._metadata = {}
+        self.house_pictures = HousePictures(self._connection)
+        """The pictures that belong to one house each."""
+        self._changed = False
+        self._tile_size: int | None = None
+
+    def _complete_metadata(self) -> None:
+        """Describe what is in the file now: the entries that MBTiles requires or recommends."""
+        if not self._changed and "center" in self._metadata:
+            return
+        extents = (
+            self._connection()
+            .execute(
+                "SELECT zoom_level, MIN(tile_column), MAX(tile_column), MIN(tile_row), MAX(tile_row)"
+                " FROM tiles GROUP BY zoom_level ORDER BY zoom_level"
+            )
+            .fetchall()
+        )
+        first = self._first_tile()
+        if not extents or first is None:
+            return
+        boxes = []
+        for zoom, west, east, south, north in extents:
+            rows = 2**zoom - 1
+            corner = mercantile.bounds(west, rows - south, zoom)
+            opposite = mercantile.bounds(east, rows - north, zoom)
+            boxes.append((corner.west, corner.south, opposite.east, opposite.north))
+        edges = [
+            *(min(box[i] for box in boxes) for i in (0, 1)),
+            *(max(box[i] for box in boxes) for i in (2, 3)),
+        ]
+        deepest = extents[-1][0]
+        entries = {
+            "bounds": ",".join(f"{edge:.7f}" for edge in edges),
+            "center": f"{(edges[0] + edges[2]) / 2:.7f},{(edges[1] + edges[3]) / 2:.7f},{deepest}",
+            "minzoom": str(extents[0][0]),
+            "maxzoom": str(deepest),
+        }
+        judged = picture_status(first)
+        defaults = {
+            "name": self.path.stem,
+            "type": "baselayer",
+            "version": "1",
+            "description": "Aerial tiles around houses",
+            TILE_SIZE_ENTRY: str(self.tile_size),
+        } | ({} if judged is None else {"format": judged.format})
+        missing = {name: value for name, value in defaults.items() if not self._metadata.get(name)}
+        self.describe(**entries, **missing)
+
+    def _first_tile(self) -> bytes | None:
+        try:
+            row = self._connection().execute("SELECT tile_data FROM tiles LIMIT 1").fetchone()
+        except sqlite3.DatabaseError as problem:
+            raise self._damaged(problem) from None
+        return None if row is None or row[0] is None else _plain(row[0])
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
@@ -239,3 +379,15 @@ class TileArchive:
             where=str(self.path),
             remedy="Check the path; if the file is damaged, move it away and fetch the tiles again.",
         )
+
+
+def _plain(data: bytes) -> bytes:
+    """The picture itself, where a program compressed it once more."""
+    if data[:2] != _GZIP:
+        return bytes(data)
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        picture = unpacker.decompress(data, _LARGEST_PICTURE)
+    except zlib.error:
+        return bytes(data)
+    return picture if unpacker.eof else bytes(data)

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("housevis", deadline=None, derandomize=True)
+settings.load_profile("housevis")
 
 PROJECT = Path(__file__).resolve().parents[1]
 

@@ -263,10 +263,12 @@ class SampleMarket:
     ) -> NDArray[np.bool_]:
         """True masks of the drivers that count, in the pixels of the centred picture.
 
-        The picture of a house is the window of `size` x `size` world pixels at
-        zoom 18 whose left column is ``round(x - size / 2)`` and whose upper row
-        is ``round(y - size / 2)``, where ``(x, y)`` is the world pixel (float)
-        of the listed latitude and longitude and ``round`` is Python's.
+        The masks are those of the window of `size` x `size` whole world pixels at
+        zoom 18 that lies nearest to the picture: its left column is
+        ``round(x - size / 2)`` and its upper row ``round(y - size / 2)``, where
+        ``(x, y)`` is the world pixel (float) of the listed latitude and longitude.
+        The picture is cut at fractions of a pixel, so a mask may lie beside it by
+        half a pixel, which is 0.15 m.
 
         Args:
             house_ids: One id or several.

@@ -234,7 +234,12 @@ def _open_imagery(
             check_rights(provider, rights_reference or archive.metadata.get("housevis_rights_reference"))
             yield archive
         return
-    section = ImagerySection(url=imagery, zoom=config.imagery.zoom, framing=config.imagery.framing)
+    section = ImagerySection(
+        url=imagery,
+        zoom=config.imagery.zoom,
+        framing=config.imagery.framing,
+        window=config.imagery.window,
+    )
     provider = find_provider(section)
     reference = check_rights(provider, rights_reference)
     with tempfile.TemporaryDirectory(prefix="housevis-") as folder:

@@ -56,7 +56,8 @@ def town_figures(project: Project, run: Run, sold: SoldHouses) -> dict[str, Any]
         maps = load_parts(run.maps)
         later = maps.houses["model_id"].to_numpy() == EARLIER
         house_ids = maps.houses.loc[later, "house_id"].tolist()
-        scores = score_attention(town, house_ids, {"transferred": maps.heats[later]})
+        side = round(config.vision.image_size * config.imagery.window)
+        scores = score_attention(town, house_ids, {"transferred": maps.heats[later]}, side)
         figures["attention"] = [score.__dict__ for score in scores]
     return figures
 
@@ -78,7 +79,7 @@ def _later_hits(
 
 
 def score_attention(
-    town: SampleMarket, house_ids: list[str], heats: dict[str, NDArray[np.float32]]
+    town: SampleMarket, house_ids: list[str], heats: dict[str, NDArray[np.float32]], side: int = 224
 ) -> list[HeatShare]:
     """Heat ratios of attention maps on the true driver masks of centred pictures.
 
@@ -86,10 +87,11 @@ def score_attention(
         town: The town.
         house_ids: The n houses.
         heats: Method -> maps ``(n, h, w)``, in the order of the houses.
+        side: Side of the pictures' ground, in pixels of zoom 18.
     """
     ratio = HeatRatio(DRIVERS)
     for start in range(0, len(house_ids), _BATCH):
         rows = slice(start, start + _BATCH)
-        masks = town.driver_masks(house_ids[rows])
+        masks = town.driver_masks(house_ids[rows], side)
         ratio.add({method: heat[rows] for method, heat in heats.items()}, masks)
     return ratio.results()

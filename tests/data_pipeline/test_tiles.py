@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import mercantile
 import numpy as np
 import pandas as pd
@@ -11,12 +13,18 @@ from hypothesis import strategies as st
 
 from data_pipeline.tiles import (
     TILE_PIXELS,
+    distinct_tile_keys,
     metres_per_pixel,
+    nearby_order,
+    pack,
     pixel_of,
     place_of,
     tile_of,
     tiles_for_window,
+    tiles_of_keys,
     unique_tiles,
+    unpack,
+    window_edges,
     window_origin,
 )
 
@@ -24,6 +32,7 @@ latitudes = st.floats(-85, 85, allow_nan=False)
 longitudes = st.floats(-180, 179.999, allow_nan=False)
 zooms = st.integers(0, 20)
 sizes = st.integers(1, 600)
+places_latitude = st.one_of(latitudes, st.sampled_from([90.0, -90.0, 85.0511287798066, 86.0]))
 
 
 @given(latitudes, longitudes, zooms)
@@ -47,26 +56,99 @@ def test_the_pixel_lies_in_the_tile(latitude: float, longitude: float, zoom: int
     assert -1e-3 <= y - tile.y * TILE_PIXELS <= TILE_PIXELS + 1e-3
 
 
-@given(latitudes, longitudes, st.integers(4, 20), sizes)
-def test_the_window_is_centred_to_half_a_pixel(
-    latitude: float, longitude: float, zoom: int, size: int
+windows = st.floats(0.5, 4.0)
+
+
+@given(latitudes, longitudes, st.integers(0, 22), sizes, windows)
+def test_the_window_is_centred(
+    latitude: float, longitude: float, zoom: int, size: int, window: float
 ) -> None:
     x, y = pixel_of(latitude, longitude, zoom)
-    left, top = window_origin(latitude, longitude, zoom, size)
-    assert abs(left + size / 2 - x) <= 0.5 + 1e-6
-    assert abs(top + size / 2 - y) <= 0.5 + 1e-6
+    left, top = window_origin(latitude, longitude, zoom, size, window)
+    assert left + size * window / 2 == pytest.approx(x, abs=1e-6)
+    assert top + size * window / 2 == pytest.approx(y, abs=1e-6)
 
 
-@given(st.lists(st.tuples(latitudes, longitudes), min_size=1, max_size=8), st.integers(3, 19), sizes)
-def test_unique_tiles_are_those_of_the_single_windows(
-    places: list[tuple[float, float]], zoom: int, size: int
+@given(latitudes, longitudes, st.integers(0, 22), sizes, windows)
+def test_the_tiles_cover_the_window_and_none_is_idle(
+    latitude: float, longitude: float, zoom: int, size: int, window: float
 ) -> None:
-    frame = pd.DataFrame(places, columns=["latitude", "longitude"])
+    left, top = window_origin(latitude, longitude, zoom, size, window)
+    count = 2**zoom
+    tiles = tiles_for_window(latitude, longitude, zoom, "centred", size, window)
+    assert len(tiles) == len(set(tiles))
+    touched = []
+    for start, wraps in ((left, True), (top, False)):
+        first, last = window_edges(start, size * window)
+        assert (first, last) == pytest.approx((start, start + size * window), abs=1.001e-3)
+        pixels = np.arange(math.floor(first), math.ceil(last)) // TILE_PIXELS
+        touched.append(
+            {int(i) % count for i in pixels} if wraps else {int(i) for i in pixels if 0 <= i < count}
+        )
+    assert {(tile.x, tile.y) for tile in tiles} == {(x, y) for x in touched[0] for y in touched[1]}
+
+
+@given(st.lists(st.tuples(places_latitude, longitudes), max_size=8), st.integers(0, 22), sizes, windows)
+def test_distinct_tiles_are_those_of_the_single_windows(
+    places: list[tuple[float, float]], zoom: int, size: int, window: float
+) -> None:
+    frame = pd.DataFrame(places, columns=["latitude", "longitude"], dtype=float)
     for framing in ("centred", "tile"):
-        many = unique_tiles(frame, zoom, framing, size)
-        single = {tile for place in places for tile in tiles_for_window(*place, zoom, framing, size)}
-        assert len(many) == len(set(many))
-        assert set(many) == single
+        keys = distinct_tile_keys(frame, zoom, framing, size, window)
+        single = {tile for place in places for tile in tiles_for_window(*place, zoom, framing, size, window)}
+        assert keys.dtype == np.int64
+        assert (np.diff(keys) > 0).all()
+        assert set(tiles_of_keys(keys, zoom)) == single
+        assert unique_tiles(frame, zoom, framing, size, window) == list(tiles_of_keys(keys, zoom))
+        columns, rows = unpack(keys)
+        assert (pack(columns, rows) == keys).all()
+
+
+def test_many_houses_are_planned_in_parts() -> None:
+    generator = np.random.default_rng(1)
+    frame = pd.DataFrame(
+        {
+            "latitude": generator.uniform(47, 47.4, 150_000),
+            "longitude": generator.uniform(-122, -121.6, 150_000),
+        }
+    )
+    keys = distinct_tile_keys(frame, 16, "centred", 224)
+    halves = [distinct_tile_keys(part, 16, "centred", 224) for part in (frame[:70_000], frame[70_000:])]
+    assert (keys == np.unique(np.concatenate(halves))).all()
+
+
+@given(latitudes, longitudes, zooms)
+def test_bounds_parents_and_quadkeys_are_mercantiles(latitude: float, longitude: float, zoom: int) -> None:
+    tile = tile_of(latitude, longitude, zoom)
+    bounds = mercantile.bounds(tile)
+    corner = place_of(tile.x * TILE_PIXELS, tile.y * TILE_PIXELS, zoom)
+    opposite = place_of((tile.x + 1) * TILE_PIXELS, (tile.y + 1) * TILE_PIXELS, zoom)
+    assert (*corner, *opposite) == pytest.approx(
+        (bounds.north, bounds.west, bounds.south, bounds.east), abs=1e-9
+    )
+    if zoom:
+        assert tile_of(latitude, longitude, zoom - 1) == mercantile.parent(tile)
+    assert mercantile.quadkey_to_tile(mercantile.quadkey(tile)) == tile
+
+
+@given(st.lists(st.tuples(latitudes, longitudes), max_size=30), st.integers(0, 22))
+def test_the_nearby_order_follows_the_quadkeys(places: list[tuple[float, float]], zoom: int) -> None:
+    frame = pd.DataFrame(places, columns=["latitude", "longitude"], dtype=float)
+    order = nearby_order(frame, zoom)
+    keys = [mercantile.quadkey(tile_of(*places[i], zoom)) for i in order]
+    assert sorted(order.tolist()) == list(range(len(places)))
+    assert keys == sorted(keys)
+
+
+@pytest.mark.parametrize("framing", ["centred", "tile"])
+def test_places_at_the_ends_of_the_world(framing: str) -> None:
+    frame = pd.DataFrame(
+        [(90.0, 0.0), (-90.0, 180.0), (85.06, -180.0), (0.0, 180.0)], columns=["latitude", "longitude"]
+    )
+    for zoom in (0, 3, 18, 22):
+        for tile in unique_tiles(frame, zoom, framing, 224, 4.0):  # type: ignore[arg-type]
+            assert 0 <= tile.x < 2**zoom
+            assert 0 <= tile.y < 2**zoom
 
 
 def test_no_houses_need_no_tiles() -> None:

@@ -1,0 +1,115 @@
+"""Tiles as pixels: decoded once, and kept for a while, because neighbouring houses share them."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import OrderedDict
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+import mercantile
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as Picture
+from PIL import UnidentifiedImageError
+
+from data_pipeline.tiles import TILE_PIXELS
+
+Pixels = npt.NDArray[np.uint8]
+
+_KEPT_BYTES = 96 * 2**20
+_NO_PICTURE = (
+    UnidentifiedImageError,
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    Picture.DecompressionBombError,
+)
+
+
+class TileSource(Protocol):
+    """Anything that hands out tiles: an archive, the sample market."""
+
+    @property
+    def format(self) -> str:
+        """``png``, ``jpg`` or ``webp``."""
+
+    def read(self, z: int, x: int, y: int) -> bytes | None:
+        """The bytes of an XYZ tile, or None if there is none."""
+
+
+def decode_tile(data: bytes, tile_size: int = TILE_PIXELS) -> Pixels | None:
+    """Decode a picture.
+
+    Args:
+        data: PNG, JPEG, WebP or another format that Pillow reads.
+        tile_size: Pixels per side of the result.
+
+    Returns:
+        uint8 (tile_size, tile_size, 3), RGB, resized if the picture has
+        another size; None if the bytes are no picture.
+    """
+    try:
+        with Picture.open(io.BytesIO(data)) as picture:
+            colour = picture.convert("RGB")
+    except _NO_PICTURE:
+        return None
+    if colour.size != (tile_size, tile_size):
+        colour = colour.resize((tile_size, tile_size), Picture.Resampling.BICUBIC)
+    return np.asarray(colour)
+
+
+def picture_width(data: bytes) -> int | None:
+    """Pixels per row of a picture, from its header; None if the bytes are no picture."""
+    try:
+        with Picture.open(io.BytesIO(data)) as picture:
+            return picture.width
+    except _NO_PICTURE:
+        return None
+
+
+def decoded_tile(source: TileSource, tile: mercantile.Tile, tile_size: int) -> Pixels | None:
+    """A tile's pixels, as of :func:`decode_tile`; None where there is none or it is no picture.
+
+    All threads that read a source share what is decoded of it; it is
+    forgotten with the source. A tile that is not there is looked for again.
+    """
+    kept = _kept.get(source)
+    if kept is None:
+        kept = _kept.setdefault(source, _DecodedTiles())
+    pixels = kept.get(tile)
+    if pixels is None or len(pixels) != tile_size:
+        data = source.read(tile.z, tile.x, tile.y)
+        pixels = None if data is None else decode_tile(data, tile_size)
+        if pixels is not None:
+            kept.put(tile, pixels)
+    return pixels
+
+
+class _DecodedTiles:
+    """The tiles used last, up to a number of bytes."""
+
+    def __init__(self) -> None:
+        self._tiles: OrderedDict[mercantile.Tile, Pixels] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, tile: mercantile.Tile) -> Pixels | None:
+        with self._lock:
+            pixels = self._tiles.get(tile)
+            if pixels is not None:
+                self._tiles.move_to_end(tile)
+            return pixels
+
+    def put(self, tile: mercantile.Tile, pixels: Pixels) -> None:
+        with self._lock:
+            earlier = self._tiles.pop(tile, None)
+            self._bytes += pixels.nbytes - (0 if earlier is None else earlier.nbytes)
+            self._tiles[tile] = pixels
+            while self._bytes > _KEPT_BYTES and len(self._tiles) > 1:
+                self._bytes -= self._tiles.popitem(last=False)[1].nbytes
+
+
+_kept: WeakKeyDictionary[TileSource, _DecodedTiles] = WeakKeyDictionary()
