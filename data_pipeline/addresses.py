@@ -1,4 +1,4 @@
-"""Address templates of imagery: which placeholders there are, how they are filled, how an address is signed."""
+"""Address templates of imagery: their placeholders, how they are filled, how an address is signed."""
 
 from __future__ import annotations
 

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Engine
 
-from data_pipeline.archive import TileArchive
-from data_pipeline.fetch import FetchReport, fetch_tiles, unsettled_tiles
-from data_pipeline.frames import tiles_needed
 from data_pipeline.listings import Listings, read_listings
-from data_pipeline.providers import Provider, check_rights, find_provider
-from data_pipeline.tile_server import TileServer
-from db.store import finish_step, finished_step, forget_tiles, read_houses, replace_listings
-from housevis.core.config import Config, ImagerySection, ListingsSection, LocalServerSection
+from data_pipeline.tile_step import TilesReport, imagery_section, tiles
+from db.store import finish_step, finished_step, replace_listings
+from housevis.core.config import Config, ListingsSection
 from housevis.core.engine import ShardRunner
-from housevis.core.errors import ConfigError, ImageryError, ListingsError
+from housevis.core.errors import ListingsError
 from housevis.core.storage import write_file
 from housevis.core.workspace import Workspace
+
+__all__ = ["IngestReport", "TilesReport", "imagery_section", "ingest", "listings_section", "tiles"]
 
 _LISTINGS_RULES = "listings 1"
 """Part of the fingerprint of `ingest`; changes with the rules of validation."""
@@ -53,37 +47,6 @@ class IngestReport:
     column_mapping: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     skipped: bool = False
-
-
-@dataclass(frozen=True)
-class TilesReport:
-    """What `tiles` did.
-
-    Attributes:
-        needed: Distinct tiles behind all pictures.
-        fetched: Tiles that got an answer this time.
-        ok: Tiles with imagery; with `blank`, `missing` and `failed` they add
-            up to `needed`.
-        seconds: Wall-clock time of fetching.
-        skipped: There was nothing left to fetch.
-        provider: Name of the provider record.
-        attribution: Credit of the imagery.
-        rights_reference: The licence that opened the rights gate, if one was needed.
-        errors: Failed tiles by cause.
-    """
-
-    needed: int
-    fetched: int
-    ok: int
-    blank: int
-    missing: int
-    failed: int
-    seconds: float
-    skipped: bool
-    provider: str = ""
-    attribution: str = ""
-    rights_reference: str | None = None
-    errors: dict[str, int] = field(default_factory=dict)
 
 
 def ingest(
@@ -121,101 +84,12 @@ def ingest(
     return report
 
 
-def tiles(
-    config: Config, workspace: Workspace, engine: Engine, runner: ShardRunner | None = None
-) -> TilesReport:
-    """Fetch the tiles behind the houses' pictures into the archive of the workspace.
-
-    Tiles that failed are counted and asked for again the next time. Where the
-    source of the imagery changed, the old archive is put aside under the name
-    of its provider.
-
-    Raises:
-        RightsError: The imagery's terms do not allow it, and no licence is recorded.
-        ImageryError: The server cannot be reached, or not one tile could be fetched.
-        ListingsError: There are no houses yet.
-    """
-    imagery = imagery_section(config)
-    provider = find_provider(imagery)
-    reference = check_rights(provider, imagery.rights_reference)
-    houses = read_houses(engine)
-    if houses.empty:
-        raise ListingsError("there are no houses yet", remedy="Run the ingest step first.")
-    needed = tiles_needed(houses, imagery, config.vision.image_size)
-    identity = _source_identity(config, imagery, provider)
-    _put_other_source_aside(workspace, engine, identity)
-    metadata = _archive_metadata(imagery, provider, identity, reference)
-    with TileArchive.create(workspace.archive, metadata) as archive:
-        report = FetchReport(needed=len(needed), rights_reference=reference)
-        skipped = not unsettled_tiles(needed, provider, archive, engine, report)
-        if not skipped:
-            with _tile_address(config, imagery, provider) as at_address:
-                report = fetch_tiles(
-                    needed,
-                    at_address,
-                    archive,
-                    engine,
-                    connections=imagery.connections or provider.connections,
-                    requests_per_second=imagery.requests_per_second,
-                    rights_reference=reference,
-                )
-        result = TilesReport(
-            needed=report.needed,
-            fetched=report.fetched,
-            ok=report.ok,
-            blank=report.blank,
-            missing=report.missing,
-            failed=report.failed,
-            seconds=report.seconds,
-            skipped=skipped,
-            provider=provider.name,
-            attribution=archive.attribution,
-            rights_reference=reference,
-            errors=report.errors,
-        )
-    if result.failed and result.failed == result.needed:
-        raise ImageryError(
-            f"not one of {result.needed} tiles could be fetched ({', '.join(sorted(result.errors))})",
-            where=provider.address or provider.name,
-            remedy="Check that the server runs and that the address is right, then run the command again.",
-        )
-    if not skipped and not result.failed:
-        finish_step(engine, "tiles", identity, asdict(result))
-    return result
-
-
 def listings_section(config: Config, workspace: Workspace) -> ListingsSection:
     """The section that describes the listings: the town's own where it is configured."""
     if config.sample_market is None:
         return config.listings
     path = workspace.sample_market / "listings.csv"
     return ListingsSection(path=path, area_unit="m2", currency=config.listings.currency)
-
-
-def imagery_section(config: Config) -> ImagerySection:
-    """The section that describes the imagery: the town's own where it is configured and nothing else is.
-
-    Raises:
-        ConfigError: The local server lacks its file or its town.
-    """
-    imagery = config.imagery
-    unset = imagery.local_server is None and imagery.url is None and imagery.provider is None
-    if config.sample_market is not None and unset:
-        imagery = imagery.model_copy(update={"local_server": LocalServerSection(source="sample-market")})
-    local = imagery.local_server
-    if local is not None and local.source == "sample-market" and config.sample_market is None:
-        raise ConfigError(
-            "the local server is to show the sample market, and there is none",
-            where="imagery.local_server",
-            remedy="Add a [sample_market] section.",
-        )
-    if local is not None and local.source == "mbtiles" and local.path is None:
-        raise ConfigError(
-            "the local server needs its MBTiles file",
-            where="imagery.local_server.path",
-            remedy='Set path = "tiles.mbtiles".',
-        )
-    return imagery
 
 
 def _nothing_kept(listings: Listings, section: ListingsSection) -> ListingsError:
@@ -265,67 +139,3 @@ def _listings_fingerprint(section: ListingsSection) -> str:
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
-
-
-def _source_identity(config: Config, imagery: ImagerySection, provider: Provider) -> str:
-    """A fingerprint of where tiles come from; it holds no key."""
-    local = imagery.local_server
-    source: dict[str, Any] = {"provider": provider.name, "zoom": imagery.zoom}
-    if local is None:
-        source["address"] = provider.address
-    elif local.source == "sample-market" and config.sample_market is not None:
-        source["sample_market"] = config.sample_market.model_dump(mode="json", exclude={"trend"})
-    else:
-        source["file"] = str(local.path)
-    return hashlib.sha256(json.dumps(source, sort_keys=True).encode()).hexdigest()
-
-
-def _put_other_source_aside(workspace: Workspace, engine: Engine, identity: str) -> None:
-    if not workspace.archive.is_file():
-        forget_tiles(engine)
-        return
-    with TileArchive(workspace.archive) as archive:
-        other = archive.metadata.get("housevis_source")
-    if other in (identity, None):
-        return
-    aside = workspace.archive.with_name(f"{workspace.archive.stem}-{str(other)[:12]}.mbtiles")
-    workspace.archive.replace(aside)
-    forget_tiles(engine)
-
-
-def _archive_metadata(
-    imagery: ImagerySection, provider: Provider, identity: str, reference: str | None
-) -> dict[str, str]:
-    attribution = provider.attribution
-    local = imagery.local_server
-    if not attribution and local is not None and local.path is not None:
-        with TileArchive(local.path) as source:
-            attribution = source.attribution
-    return {
-        "name": f"housevis tiles, {provider.name}",
-        "type": "baselayer",
-        "version": "1",
-        "attribution": attribution,
-        "housevis_provider": provider.name,
-        "housevis_source": identity,
-        "housevis_rights_reference": reference or "",
-    }
-
-
-@contextmanager
-def _tile_address(config: Config, imagery: ImagerySection, provider: Provider) -> Iterator[Provider]:
-    """The provider with an address that answers: its own, or that of a server started here."""
-    local = imagery.local_server
-    if local is None:
-        yield provider
-        return
-    with ExitStack() as stack:
-        if local.source == "mbtiles" and local.path is not None:
-            server = stack.enter_context(TileServer(stack.enter_context(TileArchive(local.path))))
-        else:
-            from data_pipeline.sample_market import SampleMarket
-
-            assert config.sample_market is not None
-            market = SampleMarket(**config.sample_market.model_dump())
-            server = stack.enter_context(TileServer(market.source()))
-        yield replace(provider, url=server.url)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import mercantile
 import pytest
 
-from data_pipeline.providers import PROVIDERS, access_key, check_rights, find_provider, redacted, tile_url
+from data_pipeline.providers import (
+    PROVIDERS,
+    access_key,
+    check_rights,
+    check_template,
+    find_provider,
+    redacted,
+    tile_url,
+)
 from housevis.core.config import ImagerySection
 from housevis.core.errors import ConfigError, RightsError
 
@@ -29,7 +36,9 @@ def imagery(**settings: Any) -> ImagerySection:
         {"local_server": {"source": "sample-market"}},
         {"local_server": {"source": "mbtiles", "path": "t.mbtiles"}, "provider": "usgs-imagery"},
         {"url": PROVIDERS["usgs-imagery"].url},
-        {"provider": "USGS.USImagery"},
+        {"provider": "USGS.USImagery", "zoom": 16},
+        {"provider": "SwissFederalGeoportal.SWISSIMAGE"},
+        {"source": "naip/*.tif", "provider": "usgs-naip-files"},
     ],
 )
 def test_open_imagery_passes_without_a_reference(settings: dict[str, Any]) -> None:
@@ -115,9 +124,16 @@ def test_no_text_about_a_provider_shows_its_query() -> None:
     assert "sesame" not in repr(provider)
 
 
-def test_records_are_complete(tmp_path: Path) -> None:
+def test_records_are_complete() -> None:
     for name, record in PROVIDERS.items():
         assert name == record.name
         assert record.attribution
-        assert record.terms
-        assert record.url or name == "sample-market"
+        assert record.licence
+        assert record.terms.startswith("https://") or name == "sample-market"
+        assert record.url or record.capabilities or record.kind in ("files", "sample")
+        if record.url:
+            assert check_template(record.url) == record.url
+        if "{key}" in record.url:
+            assert record.key_variable
+        assert (record.zoom_native or 0) <= record.zoom_maximum
+        assert record.allows_storage == record.allows_ml
