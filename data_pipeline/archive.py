@@ -19,11 +19,12 @@ from pathlib import Path
 from types import TracebackType
 
 import mercantile
+import numpy as np
 
 from data_pipeline.decoding import picture_width
 from data_pipeline.house_pictures import HousePictures
 from data_pipeline.pictures import picture_status
-from data_pipeline.tiles import TILE_PIXELS
+from data_pipeline.tiles import TILE_PIXELS, Keys
 from housevis.core.errors import ImageryError
 
 APPLICATION_ID = 0x4D504258
@@ -220,6 +221,60 @@ class TileArchive:
         except sqlite3.DatabaseError as problem:
             raise self._damaged(problem) from None
 
+    def zooms(self) -> list[int]:
+        """The zooms of which there are tiles."""
+        return [zoom for zoom, *_ in self._extents()]
+
+    def keys(self, zoom: int) -> Keys:
+        """The tiles of one zoom, packed as of :func:`data_pipeline.tiles.pack`, in order."""
+        rows = 2**zoom - 1
+        try:
+            found = self._connection().execute(
+                "SELECT ((? - tile_row) << 32) | tile_column FROM tiles WHERE zoom_level = ?", (rows, zoom)
+            )
+            keys = np.fromiter((key for (key,) in found), dtype=np.int64)
+        except sqlite3.DatabaseError as problem:
+            raise self._damaged(problem) from None
+        keys.sort()
+        return keys
+
+    def extent(self) -> dict[str, str]:
+        """The metadata `bounds`, `center`, `minzoom` and `maxzoom` of what is in the file now."""
+        extents = self._extents()
+        if not extents:
+            return {}
+        boxes = []
+        for zoom, west, east, south, north in extents:
+            rows = 2**zoom - 1
+            corner = mercantile.bounds(west, rows - south, zoom)
+            opposite = mercantile.bounds(east, rows - north, zoom)
+            boxes.append((corner.west, corner.south, opposite.east, opposite.north))
+        edges = [
+            *(min(box[i] for box in boxes) for i in (0, 1)),
+            *(max(box[i] for box in boxes) for i in (2, 3)),
+        ]
+        deepest = extents[-1][0]
+        return {
+            "bounds": ",".join(f"{edge:.7f}" for edge in edges),
+            "center": f"{(edges[0] + edges[2]) / 2:.7f},{(edges[1] + edges[3]) / 2:.7f},{deepest}",
+            "minzoom": str(extents[0][0]),
+            "maxzoom": str(deepest),
+        }
+
+    def _extents(self) -> list[tuple[int, int, int, int, int]]:
+        """Per zoom: first and last column, first and last row from the south."""
+        try:
+            return (
+                self._connection()
+                .execute(
+                    "SELECT zoom_level, MIN(tile_column), MAX(tile_column), MIN(tile_row), MAX(tile_row)"
+                    " FROM tiles GROUP BY zoom_level ORDER BY zoom_level"
+                )
+                .fetchall()
+            )
+        except sqlite3.DatabaseError as problem:
+            raise self._damaged(problem) from None
+
     def tiles(self, zoom: int) -> Iterator[mercantile.Tile]:
         """The tiles of one zoom that the archive holds."""
         try:
@@ -255,7 +310,7 @@ class TileArchive:
             ) from None
 
     def remove(self, tiles: Iterable[mercantile.Tile]) -> None:
-        """Take tiles out, in one transaction.
+        """Take tiles out, in one transaction; their bytes are overwritten.
 
         Raises:
             ImageryError: The archive is open for reading only.
@@ -263,6 +318,7 @@ class TileArchive:
         if not self._writable:
             raise ImageryError("this tile archive is open for reading only", where=str(self.path))
         connection = self._connection()
+        connection.execute("PRAGMA secure_delete = ON")
         self._changed = True
         with connection:
             connection.executemany(
@@ -294,34 +350,9 @@ class TileArchive:
         """Describe what is in the file now: the entries that MBTiles requires or recommends."""
         if not self._changed and "center" in self._metadata:
             return
-        extents = (
-            self._connection()
-            .execute(
-                "SELECT zoom_level, MIN(tile_column), MAX(tile_column), MIN(tile_row), MAX(tile_row)"
-                " FROM tiles GROUP BY zoom_level ORDER BY zoom_level"
-            )
-            .fetchall()
-        )
-        first = self._first_tile()
-        if not extents or first is None:
+        first, entries = self._first_tile(), self.extent()
+        if not entries or first is None:
             return
-        boxes = []
-        for zoom, west, east, south, north in extents:
-            rows = 2**zoom - 1
-            corner = mercantile.bounds(west, rows - south, zoom)
-            opposite = mercantile.bounds(east, rows - north, zoom)
-            boxes.append((corner.west, corner.south, opposite.east, opposite.north))
-        edges = [
-            *(min(box[i] for box in boxes) for i in (0, 1)),
-            *(max(box[i] for box in boxes) for i in (2, 3)),
-        ]
-        deepest = extents[-1][0]
-        entries = {
-            "bounds": ",".join(f"{edge:.7f}" for edge in edges),
-            "center": f"{(edges[0] + edges[2]) / 2:.7f},{(edges[1] + edges[3]) / 2:.7f},{deepest}",
-            "minzoom": str(extents[0][0]),
-            "maxzoom": str(deepest),
-        }
         judged = picture_status(first)
         defaults = {
             "name": self.path.stem,
