@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data_pipeline.archive import TileArchive
 from housevis.core.config import Config
+from housevis.core.engine import map_shards
 from housevis.core.progress import progress_bar
 from housevis.explain.gradweights import GradWeightDatabase, rank_grad_weights
 from housevis.explain.transfer import Transfer
-from housevis.pipeline.attention import COLUMNS, AttentionMaps, load_parts, save_part
-from housevis.pipeline.embedding import HousePlace, PictureLoader, house_places
+from housevis.pipeline.attention import COLUMNS, AttentionMaps, load_parts, next_part, save_part
+from housevis.pipeline.embedding import HousePlace, PictureLoader, house_places, shards_of
+from housevis.pipeline.picture_desk import PictureWork, desk_for, lent_backbone, picture_work
 from housevis.pipeline.picture_steps import for_pictures
 from housevis.pipeline.project import Project
 from housevis.pipeline.results import StepResult
@@ -25,13 +28,11 @@ from housevis.pipeline.training import model_folder
 from housevis.pipeline.valuation import ValuationModel
 from housevis.runs import Run
 from housevis.vision.backbones import load_backbone
-from housevis.vision.embed import iterate_features
-from housevis.vision.engines import FeatureEngine, open_engine
+from housevis.vision.embed import fit_picture
 from housevis.vision.siamese import RankSiamese
 
 STEP = "explain"
 GRAD_WEIGHTS = "grad-weights.safetensors"
-PART = 512
 
 
 class Explainer:
@@ -157,6 +158,36 @@ def shown_sales(sold: SoldHouses) -> pd.DataFrame:
     return table.drop_duplicates("house_id", keep="last").reset_index(drop=True)
 
 
+@dataclass(frozen=True)
+class SoldHouse:
+    """A house, its picture, and who explains it.
+
+    Attributes:
+        place: Where it is.
+        image_key: Its picture's content.
+        sale_id: The sale that is shown of it.
+        model_id: The model that has not seen this sale.
+    """
+
+    place: HousePlace
+    image_key: str
+    sale_id: str
+    model_id: str
+
+
+@dataclass(frozen=True)
+class ExplainWork:
+    """What a worker has to know to make attention maps.
+
+    Attributes:
+        pictures: The tiles and the backbone.
+        models: Folder with a folder per model, at the same path on every worker.
+    """
+
+    pictures: PictureWork
+    models: Path
+
+
 def _explain_sold_houses(project: Project, run: Run, sold: SoldHouses) -> int:
     config = project.config
     shown = shown_sales(sold)
@@ -164,58 +195,74 @@ def _explain_sold_houses(project: Project, run: Run, sold: SoldHouses) -> int:
     finished = set(load_parts(run.maps).houses["house_id"])
     places = house_places(shown.reset_index(), config.imagery.zoom)
     waiting = [place for place in places if place.house_id not in finished]
+    explained_by = shown[["image_key", "sale_id", "model_id"]].astype(str).T.to_dict("list")
     backbone = load_backbone(config.vision)
-    explainers = {
-        model_id: Explainer.load(run.evaluation / model_id, backbone.fingerprint)
-        for model_id in sold.evaluation_models()
-    }
+    pictures = picture_work(project.workspace.archive, config.imagery, config.vision, backbone)
+    work = ExplainWork(pictures, run.evaluation.resolve())
+    shards = (
+        [SoldHouse(place, *explained_by[place.house_id]) for place in shard]
+        for shard in shards_of(waiting, config.imagery, config.vision.batch_size)
+    )
     with (
-        TileArchive(project.workspace.archive) as archive,
+        lent_backbone(pictures, backbone),
         progress_bar("explain", len(places), done=len(places) - len(waiting)) as bar,
+        closing(map_shards(partial(explain_shard, work), shards, project.runner, local="here")) as results,
     ):
-        loader = PictureLoader(archive, config.imagery, config.vision)
-        engine = open_engine(backbone, config.vision.engine, config.vision.batch_size)
-        for start in range(0, len(waiting), PART):
-            part = waiting[start : start + PART]
-            save_part(run.maps, _explain_part(part, shown, explainers, loader, engine, bar.advance))
+        for number, (houses, maps) in enumerate(results, start=next_part(run.maps)):
+            if len(maps.houses):
+                save_part(run.maps, maps, number)
+            bar.advance(houses)
     return len(waiting)
 
 
-def _explain_part(
-    places: list[HousePlace],
-    shown: pd.DataFrame,
-    explainers: dict[str, Explainer],
-    loader: PictureLoader,
-    engine: FeatureEngine,
-    advance: Callable[[int], None],
-) -> AttentionMaps:
-    houses_of: dict[str, list[str]] = {}
-    first_of: dict[str, HousePlace] = {}
-    for place in places:
-        key = str(shown.at[place.house_id, "image_key"])
-        houses_of.setdefault(key, []).append(place.house_id)
-        first_of.setdefault(key, place)
-    pictures = list(first_of)
+def explain_shard(work: ExplainWork, houses: list[SoldHouse]) -> tuple[int, AttentionMaps]:
+    """Make the attention maps of some houses; on any machine that sees archive and models.
+
+    Args:
+        work: What has to be known of pictures and models.
+        houses: The houses.
+
+    Returns:
+        How many houses there were, and the maps of those that have a picture.
+
+    Raises:
+        WorkerError: This machine does not see the archive, or has another backbone.
+        ModelError: This machine does not see a model.
+    """
+    desk = desk_for(work.pictures)
+    loader = PictureLoader(desk.archive, work.pictures.imagery, work.pictures.vision)
+    side = desk.engine.backbone.input_size
+    first_of = {house.image_key: house.place for house in reversed(houses)}
+
+    def load(place: HousePlace) -> NDArray[np.uint8] | None:
+        pixels = loader.pixels(place)
+        return None if pixels is None else fit_picture(pixels, side)
+
+    found = dict(zip(first_of, desk.decode(load, list(first_of.values())), strict=True))
+    pictures = {key: pixels for key, pixels in found.items() if pixels is not None}
+    if not pictures:
+        return len(houses), AttentionMaps(
+            pd.DataFrame(columns=list(COLUMNS)), np.zeros((0, 1, 1), np.float32)
+        )
+    maps, pooled = desk.engine.both(np.stack(list(pictures.values())))
+    row_of = {key: row for row, key in enumerate(pictures)}
     frames, heats = [], []
-    for batch in iterate_features(
-        lambda key: loader.pixels(first_of[key]), pictures, engine, batch_size=engine.batch_size, want="both"
-    ):
-        assert batch.maps is not None
-        assert batch.pooled is not None
-        house_ids = np.array([house for key in batch.items for house in houses_of[key]], dtype=object)
-        picture = np.repeat(np.arange(len(batch.items)), [len(houses_of[key]) for key in batch.items])
-        model_ids = shown.loc[house_ids, "model_id"].to_numpy(dtype=str)
-        for model_id in np.unique(model_ids):
-            rows = np.flatnonzero(model_ids == model_id)
-            frame, heat = explainers[model_id].explain(
-                batch.maps[picture[rows]], batch.pooled[picture[rows]], house_ids[rows].tolist()
-            )
-            frames.append(frame.assign(model_id=model_id))
-            heats.append(heat)
-        advance(len(house_ids))
-    houses = pd.concat(frames, ignore_index=True)
-    houses["sale_id"] = shown.loc[houses["house_id"], "sale_id"].to_numpy()
-    return AttentionMaps(houses[list(COLUMNS)], np.concatenate(heats))
+    for model_id in sorted({house.model_id for house in houses}):
+        explained = [house for house in houses if house.model_id == model_id and house.image_key in row_of]
+        if not explained:
+            continue
+        explainer = desk.once(
+            model_id,
+            lambda model_id=model_id: Explainer.load(work.models / model_id, work.pictures.fingerprint),
+        )
+        rows = [row_of[house.image_key] for house in explained]
+        frame, heat = explainer.explain(
+            maps[rows], pooled[rows], [house.place.house_id for house in explained]
+        )
+        frames.append(frame.assign(model_id=model_id, sale_id=[house.sale_id for house in explained]))
+        heats.append(heat)
+    shown = pd.concat(frames, ignore_index=True)
+    return len(houses), AttentionMaps(shown[list(COLUMNS)], np.concatenate(heats))
 
 
 def _lines(figures: dict) -> list[str]:

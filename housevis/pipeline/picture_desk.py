@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from data_pipeline.archive import TileArchive
@@ -89,10 +89,19 @@ class Desk:
             self.known = frozenset(FeatureStore(work.features, work.fingerprint).keys())
         threads = worker_threads() or min(_MOST_DECODERS, os.cpu_count() or 1)
         self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._kept: dict[str, Any] = {}
+        self._lock = threading.Lock()
 
     def decode(self, load: Callable[[T], R], items: Sequence[T]) -> list[R]:
         """Load items in threads; results in order."""
         return list(self._decoders.map(load, items))
+
+    def once(self, name: str, make: Callable[[], R]) -> R:
+        """Make something at the first call, and hand out the same ever after."""
+        with self._lock:
+            if name not in self._kept:
+                self._kept[name] = make()
+            return self._kept[name]
 
     def close(self) -> None:
         """Wait for what runs, and close everything."""

@@ -132,11 +132,10 @@ def send_signal_when() -> Iterator[Callable[..., Ended]]:
         arguments: list[str],
         condition: Callable[[], bool],
         number: signal.Signals = signal.SIGKILL,
-        before: str = "",
     ) -> Ended:
         environment = {**os.environ, "HOUSEVIS_PROGRESS": "off", "OMP_NUM_THREADS": "1"}
         listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-        code = f"{listening}\n{before}\nfrom housevis.cli import main; main()"
+        code = f"{listening}\nfrom housevis.cli import main; main()"
         process = subprocess.Popen(
             [sys.executable, "-c", code, *arguments],
             cwd=folder,

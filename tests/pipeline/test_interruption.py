@@ -23,7 +23,6 @@ from housevis.pipeline.project import open_project
 BATCH = 32
 """Tiles, and pictures, that are stored together."""
 
-SMALL_PARTS = "import housevis.pipeline.explaining as explaining; explaining.PART = 64"
 COMPLETE = "training.parquet"
 
 
@@ -149,15 +148,13 @@ def test_a_run_killed_in_every_step_ends_as_if_it_had_not_been(
         arguments,
         lambda: len(in_run("evaluation/maps/part-*")) >= 2,
         signal.SIGINT,
-        before=SMALL_PARTS,
     )
     assert stopped.code == 130
     assert stopped.err.endswith("Stopped. What is finished is kept; the same command goes on from there.\n")
     assert "Traceback" not in stopped.err
     assert times(list(models)) == models, "a complete model was fitted again"
     maps = times(in_run("evaluation/maps/part-*"))
-    explained = len(load_parts(in_run("evaluation/maps")[0]).houses)
-    assert explained == 64 * len(maps)
+    assert len(load_parts(in_run("evaluation/maps")[0]).houses) >= (len(maps) - 1) * BATCH
 
     send_signal_when(town_copy.folder, arguments, lambda: bool(in_run("serving/siamese.safetensors")))
     assert times(list(maps)) == maps, "a stored attention map was made again"
