@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import mercantile
 from sqlalchemy import Engine
@@ -33,6 +33,7 @@ from housevis.core.progress import progress_bar
 _TILES_AT_ONCE = 64
 _PICTURES_AT_ONCE = 64
 _EXAMPLES = 5
+T = TypeVar("T")
 _open_sources: dict[Any, LocalTiles] = {}
 
 
@@ -77,9 +78,9 @@ def copy_tiles(
     local: Literal["processes", "here"] = "processes" if source.kind == "geotiff" else "here"
     try:
         with progress_bar("tiles", len(tiles), len(tiles) - len(waiting)) as bar:
-            groups = _groups(waiting, _TILES_AT_ONCE)
-            for batch in map_shards(partial(_copied, source), groups, runner, local=local):
-                _store(batch, provider, archive, engine, report)
+            shards = groups(waiting, _TILES_AT_ONCE)
+            for batch in map_shards(partial(_copied, source), shards, runner, local=local):
+                store_copied(batch, provider, archive, engine, report)
                 bar.advance(len(batch))
     finally:
         _close_sources()
@@ -131,7 +132,7 @@ def copy_pictures(
                 yield picture
 
     with progress_bar("pictures", len(house_ids)) as bar:
-        for pictures in _groups(changed(), _PICTURES_AT_ONCE):
+        for pictures in groups(changed(), _PICTURES_AT_ONCE):
             archive.house_pictures.write(pictures)
             bar.advance(len(pictures))
     archive.house_pictures.remove(sorted((stored.keys() - set(house_ids)) | (stored.keys() & set(absent))))
@@ -139,7 +140,8 @@ def copy_pictures(
     return report, absent[:_EXAMPLES]
 
 
-def _groups(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+def groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Cut what an iterator gives into lists of `size`, the last one shorter."""
     remaining = iter(items)
     while group := list(islice(remaining, size)):
         yield group
@@ -175,9 +177,10 @@ def _close_sources() -> None:
         _open_sources.popitem()[1].close()
 
 
-def _store(
+def store_copied(
     batch: Sequence[CopiedTile], provider: Provider, archive: TileArchive, engine: Engine, report: FetchReport
 ) -> None:
+    """Write tiles and then their manifest rows, and count them."""
     stored = [(found.tile, found.data) for found in batch if found.data is not None]
     if stored and "format" not in archive.metadata:
         archive.describe(format=next(found.format for found in batch if found.format))

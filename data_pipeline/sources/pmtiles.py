@@ -7,9 +7,12 @@ import json
 import mmap
 import struct
 import zlib
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import mercantile
 
 from data_pipeline.decoding import picture_width
 from data_pipeline.tiles import TILE_PIXELS
@@ -82,9 +85,45 @@ class PMTilesSource:
             raise self._damaged(problem) from None
         return data
 
+    def count(self) -> int:
+        """How many tiles the file says it holds."""
+        return int(self._header["addressed_tiles_count"])
+
+    def stored(self) -> Iterator[tuple[mercantile.Tile, bytes]]:
+        """Every tile with its bytes, along PMTiles' curve; one directory per level is held at once.
+
+        Raises:
+            ImageryError: The file is damaged.
+        """
+        try:
+            yield from self._below(self._header["root_offset"], self._header["root_length"], _DEPTH)
+        except _unreadable(self._library) as problem:
+            raise self._damaged(problem) from None
+
     def close(self) -> None:
         """Let go of the file."""
         self._bytes.close()
+
+    def _below(self, offset: int, length: int, depth: int) -> Iterator[tuple[mercantile.Tile, bytes]]:
+        if not depth:
+            raise ValueError("directories lie too deep")
+        for entry in self._read_directory(offset, length):
+            if not entry.run_length:
+                leaf = self._header["leaf_directory_offset"] + entry.offset
+                yield from self._below(leaf, entry.length, depth - 1)
+                continue
+            data = self._tile(entry)
+            for tile_id in range(entry.tile_id, entry.tile_id + entry.run_length):
+                z, x, y = self._library.tileid_to_zxy(tile_id)
+                yield mercantile.Tile(x, y, z), data
+
+    def _tile(self, entry: Any) -> bytes:
+        start = self._header["tile_data_offset"] + entry.offset
+        data = self._bytes[start : start + entry.length]
+        if len(data) != entry.length:
+            raise ValueError("the file ends within a tile")
+        zipped = self._header["tile_compression"] == self._library.Compression.GZIP
+        return gzip.decompress(data) if zipped else data
 
     def _find(self, tile_id: int) -> bytes | None:
         offset, length = self._header["root_offset"], self._header["root_length"]
@@ -93,12 +132,7 @@ class PMTilesSource:
             if entry is None:
                 return None
             if entry.run_length:
-                start = self._header["tile_data_offset"] + entry.offset
-                data = self._bytes[start : start + entry.length]
-                if len(data) != entry.length:
-                    raise ValueError("the file ends within a tile")
-                zipped = self._header["tile_compression"] == self._library.Compression.GZIP
-                return gzip.decompress(data) if zipped else data
+                return self._tile(entry)
             offset = self._header["leaf_directory_offset"] + entry.offset
             length = entry.length
         return None
