@@ -31,7 +31,7 @@ from data_pipeline.wmts import with_layer
 from housevis.core.config import ImagerySection, SampleMarketSection
 from housevis.core.engine import ShardRunner
 
-_RIGHTS_ENTRY = "housevis_rights_reference"
+RIGHTS_ENTRY = "housevis_rights_reference"
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Supply:
             "attribution": self.attribution,
             "housevis_provider": provider.name,
             "housevis_source": self.identity,
-            _RIGHTS_ENTRY: self.reference or "",
+            RIGHTS_ENTRY: self.reference or "",
         }
         if self.section.local_server is None and self.source is None:
             entries[TILE_SIZE_ENTRY] = str(provider.tile_size)
@@ -145,13 +145,13 @@ def find_supply(section: ImagerySection, *, town: SampleMarketSection | None = N
     credit, named, facts = _told_by(source or _served_file(section))
     reference = section.rights_reference
     if source is not None and provider.name == UNKNOWN:
-        reference = reference or facts.get(_RIGHTS_ENTRY)
+        reference = reference or facts.get(RIGHTS_ENTRY)
         if named in PROVIDERS:
             section_of_record = section.model_copy(update={"provider": named})
             provider = find_provider(section_of_record)
         elif named != UNKNOWN and reference:
             provider = replace(provider, name=named)
-    facts.pop(_RIGHTS_ENTRY, None)
+    facts.pop(RIGHTS_ENTRY, None)
     return Supply(section, provider, source, reference, provider.attribution or credit, facts, town)
 
 
@@ -230,7 +230,7 @@ def _told_by(source: Source | None) -> tuple[str, str, dict[str, str]]:
         facts |= {
             name: str(value)
             for name, value in told.items()
-            if name in (_RIGHTS_ENTRY, "housevis_made_of", "housevis_value_range") and value
+            if name in (RIGHTS_ENTRY, "housevis_made_of", "housevis_value_range") and value
         }
         return opened.attribution, opened.provider, facts
     finally:
