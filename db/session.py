@@ -93,6 +93,22 @@ def read_transaction(engine: Engine) -> Iterator[Connection]:
         raise _explained(problem, engine.url, _shown(engine.url)) from None
 
 
+@contextmanager
+def plain_connection(engine: Engine) -> Iterator[Connection]:
+    """A connection without a transaction, for what no database does inside of one.
+
+    Raises:
+        DatabaseError: The database refuses.
+    """
+    sqlite = engine.dialect.name == "sqlite"
+    options = {"sqlite_begin": ""} if sqlite else {"isolation_level": "AUTOCOMMIT"}
+    try:
+        with engine.execution_options(**options).connect() as connection:
+            yield connection
+    except DBAPIError as problem:
+        raise _explained(problem, engine.url, _shown(engine.url)) from None
+
+
 def _url(address: str | Path) -> URL:
     if isinstance(address, Path) or "://" not in address:
         return URL.create("sqlite+pysqlite", database=str(address))
@@ -154,7 +170,8 @@ def _configure_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
+    if statement := connection.get_execution_options().get("sqlite_begin", "BEGIN"):
+        connection.exec_driver_sql(statement)
 
 
 def _migrate(engine: Engine, shown: str) -> None:

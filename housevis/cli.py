@@ -40,7 +40,10 @@ RunsFolder = Annotated[
 RunName = Annotated[str, typer.Option("--run", help="A run's name or id.", metavar="RUN")]
 Imagery = Annotated[
     str | None,
-    typer.Option(help="MBTiles file or tile address with {z}/{x}/{y}.", metavar="ARCHIVE"),
+    typer.Option(
+        help="Name of a provider, tile address with {z}/{x}/{y}, or a path: MBTiles, PMTiles, GeoTIFF, folder.",
+        metavar="IMAGERY",
+    ),
 ]
 Rights = Annotated[
     str | None,
@@ -50,6 +53,14 @@ Rights = Annotated[
         metavar="REFERENCE",
     ),
 ]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        help="Work on the workers of the Dask scheduler at this address, such as tls://10.0.0.5:8786.",
+        metavar="ADDRESS",
+    ),
+]
 
 
 INTERRUPTED = 130
@@ -57,7 +68,12 @@ INTERRUPTED = 130
 
 
 def _project(
-    config: Path, runs: Path, rights: str | None = None, *, reads_only: bool = False
+    config: Path,
+    runs: Path,
+    rights: str | None = None,
+    *,
+    scheduler: str | None = None,
+    reads_only: bool = False,
 ) -> AbstractContextManager[Project]:
     settings = load_config(config)
     from housevis.pipeline.project import open_project
@@ -65,6 +81,8 @@ def _project(
     if rights:
         imagery = settings.imagery.model_copy(update={"rights_reference": rights})
         settings = settings.model_copy(update={"imagery": imagery})
+    if scheduler:
+        settings = settings.model_copy(update={"engine": "dask", "scheduler": scheduler})
     return open_project(settings, runs, reads_only=reads_only)
 
 
@@ -89,43 +107,49 @@ def _main(
 
 
 @app.command()
-def run(config: ConfigFile, rights: Rights = None, runs: RunsFolder = Path("runs")) -> None:
+def run(
+    config: ConfigFile,
+    rights: Rights = None,
+    scheduler: Scheduler = None,
+    runs: RunsFolder = Path("runs"),
+) -> None:
     """Analysts: run every step, from listings to map and report; finished work is not done again."""
     from housevis import pipeline
 
-    with _project(config, runs, rights) as project:
+    with _project(config, runs, rights, scheduler=scheduler) as project:
         _print(pipeline.run(project, show=_print))
 
 
 @app.command()
-def ingest(config: ConfigFile, runs: RunsFolder = Path("runs")) -> None:
+def ingest(config: ConfigFile, scheduler: Scheduler = None, runs: RunsFolder = Path("runs")) -> None:
     """Analysts: read and validate the listings into the database."""
     from housevis import pipeline
 
-    with _project(config, runs) as project:
+    with _project(config, runs, scheduler=scheduler) as project:
         _print(pipeline.ingest(project))
 
 
 @app.command()
 def tiles(
     config: ConfigFile,
-    plan: Annotated[bool, typer.Option("--plan", help="Only say how many tiles are needed.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what it would take: tiles, bytes, time, money.")] = False,
     rights: Rights = None,
+    scheduler: Scheduler = None,
     runs: RunsFolder = Path("runs"),
 ) -> None:
     """Analysts: fetch the aerial tiles that the houses need into the archive."""
     from housevis import pipeline
 
-    with _project(config, runs, rights, reads_only=plan) as project:
+    with _project(config, runs, rights, scheduler=scheduler, reads_only=plan) as project:
         _print(pipeline.plan_tiles(project) if plan else pipeline.tiles(project))
 
 
 @app.command()
-def embed(config: ConfigFile, runs: RunsFolder = Path("runs")) -> None:
+def embed(config: ConfigFile, scheduler: Scheduler = None, runs: RunsFolder = Path("runs")) -> None:
     """Analysts: turn every house's picture into a pooled feature."""
     from housevis import pipeline
 
-    with _project(config, runs) as project:
+    with _project(config, runs, scheduler=scheduler) as project:
         _print(pipeline.embed(project))
 
 
@@ -152,6 +176,7 @@ def explain(
         Path | None, typer.Option(help="Folder for overlays and heatmaps.npz.", metavar="FOLDER")
     ] = None,
     rights: Rights = None,
+    scheduler: Scheduler = None,
     runs: RunsFolder = Path("runs"),
 ) -> None:
     """Analysts: build the grad-weight database; with --run: attention maps of new houses."""
@@ -170,9 +195,15 @@ def explain(
                 where=str(source),
                 remedy="Add --run RUN --imagery ARCHIVE --out FOLDER.",
             )
-        with _project(source, runs) as project:
+        with _project(source, runs, scheduler=scheduler) as project:
             _print(pipeline.explain(project))
         return
+    if scheduler:
+        raise UsageError(
+            "--scheduler belongs to the step of a configuration",
+            where=str(source),
+            remedy="Leave it out; new listings are explained on this machine.",
+        )
     if out is None or imagery is None:
         raise UsageError(
             "--imagery and --out are needed with --run", remedy="Add --imagery ARCHIVE --out FOLDER."
@@ -207,6 +238,44 @@ def report(config: ConfigFile, runs: RunsFolder = Path("runs")) -> None:
 
     with _project(config, runs) as project:
         _print(pipeline.report(project))
+
+
+@app.command()
+def export(
+    config: ConfigFile,
+    out: Annotated[
+        Path,
+        typer.Option(help="File to write: .gpkg (GeoPackage) or .parquet (GeoParquet).", metavar="FILE"),
+    ],
+    sales: Annotated[bool, typer.Option("--sales", help="One row per sale, not per house.")] = False,
+    runs: RunsFolder = Path("runs"),
+) -> None:
+    """Analysts: write houses with their estimates for QGIS. Estimates, not appraisals."""
+    from housevis import pipeline
+
+    with _project(config, runs) as project:
+        _print(pipeline.export(project, out, every_sale=sales))
+
+
+@app.command()
+def remove(
+    config: ConfigFile,
+    house_ids: Annotated[list[str], typer.Argument(help="Ids of the houses.", metavar="HOUSE_ID...")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    runs: RunsFolder = Path("runs"),
+) -> None:
+    """Analysts: take houses out for good; a receipt lists what remains."""
+    from housevis import pipeline
+
+    with _project(config, runs, reads_only=dry_run) as project:
+        if dry_run or not yes:
+            _print(pipeline.plan_removal(project, house_ids))
+        if dry_run:
+            return
+        if not yes:
+            typer.confirm("Remove for good?", abort=True)
+        _print(pipeline.remove(project, house_ids))
 
 
 @app.command()

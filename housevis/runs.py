@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -22,6 +22,8 @@ from housevis.core.workspace import Workspace
 RECORD = "run.json"
 STEPS = "steps.json"
 METRICS = "metrics.json"
+REMOVED = "removed.json"
+"""Marks a run that was fitted with houses that have been removed since."""
 
 _PACKAGES = ("housevis", "torch", "torchvision", "openvino", "lightgbm", "faiss-cpu", "numpy", "pandas")
 
@@ -99,6 +101,11 @@ class Run:
     def run_id(self) -> str:
         """The run's id: the time of its creation and the start of its fingerprint."""
         return str(self.record["run_id"])
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether it was fitted with a house that has been removed since: it may not be promoted."""
+        return (self.folder / REMOVED).is_file()
 
     @property
     def evaluation(self) -> Path:
@@ -216,8 +223,40 @@ def list_runs(workspace: Workspace) -> list[Run]:
 
 
 def promote(workspace: Workspace, run: Run) -> None:
-    """Make `run` the one that its name stands for."""
+    """Make `run` the one that its name stands for.
+
+    Raises:
+        RunError: It was fitted with a house that has been removed since.
+    """
+    if run.withdrawn:
+        raise _withdrawn(run.run_id, run.folder)
     write_file(workspace.current, run.run_id + "\n")
+
+
+def withdraw(workspace: Workspace, run: Run, house_ids: Collection[str], removed_at: datetime) -> None:
+    """Mark a run as fitted with houses that are removed; its name no longer stands for it.
+
+    Args:
+        workspace: The run's workspace.
+        run: The run.
+        house_ids: Houses that it was fitted with.
+        removed_at: When they were removed.
+    """
+    record = run.folder / REMOVED
+    marks = read_json(record) if record.is_file() else {}
+    moment = removed_at.isoformat(timespec="seconds")
+    write_json(record, marks | {house_id: moment for house_id in sorted(house_ids) if house_id not in marks})
+    current = workspace.current
+    if current.is_file() and current.read_text(encoding="utf-8").strip() == run.run_id:
+        current.unlink()
+
+
+def _withdrawn(name: str, folder: Path) -> RunError:
+    return RunError(
+        f"the run {name!r} was fitted with a house that has been removed since",
+        where=str(folder),
+        remedy="Fit a new one without it: `housevis run CONFIG`.",
+    )
 
 
 def find_run(runs_folder: Path, name_or_id: str) -> Run:
@@ -237,6 +276,8 @@ def find_run(runs_folder: Path, name_or_id: str) -> Run:
     for path in sorted(runs_folder.glob(f"*/*/{RECORD}")):
         if path.parent.name == run_id:
             return Run.read(path.parent)
+    if any((runs_folder / name_or_id).glob(f"*/{REMOVED}")):
+        raise _withdrawn(name_or_id, runs_folder / name_or_id)
     known = sorted({path.parent.name for path in runs_folder.glob("*/current")})
     raise RunError(
         f"there is no finished run {name_or_id!r}",

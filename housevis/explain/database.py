@@ -22,6 +22,7 @@ good ranker.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -129,6 +130,13 @@ class GradWeightDatabase:
         """
         chosen = np.asarray(rows, dtype=np.intp)
         return self.weights[chosen].astype(np.float32) * self.scales[chosen, None]
+
+    def without(self, house_ids: Collection[str]) -> GradWeightDatabase:
+        """The database without some houses; the others keep their weights and their order."""
+        kept = np.array([house_id not in house_ids for house_id in self.house_ids], dtype=bool)
+        arrays = {name: getattr(self, name)[kept] for name in _DTYPES}
+        remaining = tuple(house_id for house_id, keep in zip(self.house_ids, kept, strict=True) if keep)
+        return GradWeightDatabase(house_ids=remaining, **arrays, about=self.about)
 
     def save(self, path: str | Path) -> None:
         """Write the database as one safetensors file, in one step.

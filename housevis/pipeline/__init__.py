@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from housevis.pipeline.embedding import embed
     from housevis.pipeline.evaluating import evaluate
     from housevis.pipeline.explaining import explain
+    from housevis.pipeline.exporting import export
     from housevis.pipeline.new_houses import estimate, explain_listings
     from housevis.pipeline.pages import atlas, report, serve
+    from housevis.pipeline.removal import plan_removal, remove
     from housevis.pipeline.running import run
     from housevis.pipeline.training import train
 
@@ -28,8 +30,11 @@ _MODULES = {
     "evaluate": "evaluating",
     "explain": "explaining",
     "explain_listings": "new_houses",
+    "export": "exporting",
     "ingest": "data_steps",
     "plan_tiles": "data_steps",
+    "plan_removal": "removal",
+    "remove": "removal",
     "report": "pages",
     "run": "running",
     "serve": "pages",
@@ -44,8 +49,11 @@ __all__ = [
     "evaluate",
     "explain",
     "explain_listings",
+    "export",
     "ingest",
+    "plan_removal",
     "plan_tiles",
+    "remove",
     "report",
     "run",
     "serve",

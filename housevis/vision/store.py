@@ -40,12 +40,15 @@ class FeatureStore:
         self.folder = Path(folder)
         self.fingerprint = fingerprint
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._forget_parts()
+        self._refresh()
+
+    def _forget_parts(self) -> None:
         self._parts: dict[Path, np.ndarray] = {}
         self._order = np.empty(0, dtype=_KEY)
         self._part_of = np.empty(0, dtype=np.int64)
         self._row_of = np.empty(0, dtype=np.int64)
         self._channels: int | None = None
-        self._refresh()
 
     def keys(self) -> set[str]:
         """The keys of all stored pictures, hex SHA-256."""
@@ -96,6 +99,28 @@ class FeatureStore:
             )
         self._write({"keys": packed[new].view(np.uint8).reshape(-1, _KEY_BYTES), "features": halves})
         self._refresh()
+
+    def remove(self, keys: Sequence[str]) -> int:
+        """Take features out; each part that holds one is written anew.
+
+        Returns:
+            How many there were.
+        """
+        self._refresh()
+        unwanted = _pack(keys)
+        removed = 0
+        for file, held in list(self._parts.items()):
+            kept = ~np.isin(held, unwanted)
+            if kept.all():
+                continue
+            removed += int((~kept).sum())
+            if kept.any():
+                halves = np.ascontiguousarray(_tensor(file, "features")[kept])
+                self._write({"keys": held[kept].view(np.uint8).reshape(-1, _KEY_BYTES), "features": halves})
+            file.unlink()
+        self._forget_parts()
+        self._refresh()
+        return removed
 
     def read(self, keys: Sequence[str]) -> np.ndarray:
         """Read features in the order of the keys.

@@ -1,0 +1,105 @@
+"""Taking houses out of the files of a workspace: runs, features, tiles, exports."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import mercantile
+
+from data_pipeline.archive import TileArchive
+from housevis.core.errors import StorageError
+from housevis.core.workspace import Workspace
+from housevis.explain.database import GradWeightDatabase
+from housevis.pipeline.attention import drop_houses
+from housevis.pipeline.explaining import GRAD_WEIGHTS
+from housevis.pipeline.exporting import known_exports
+from housevis.pipeline.geo_files import GeoTable, read_geo_table, write_geo_table
+from housevis.pipeline.valuation import TRAINING
+from housevis.runs import REMOVED, Run, read_json, read_parquet, write_parquet
+from housevis.views.atlas_removal import remove_from_atlas
+from housevis.vision.store import FeatureStore
+
+
+def fitted_with(run: Run, house_ids: Collection[str]) -> set[str]:
+    """Those of some houses that a run was fitted with or measured on."""
+    found = set(read_json(run.folder / REMOVED)) & set(house_ids) if run.withdrawn else set()
+    for path in [*run.folder.rglob(TRAINING), *run.folder.glob("evaluation/estimates.parquet")]:
+        found.update(set(read_parquet(path)["house_id"]) & set(house_ids))
+    return found
+
+
+def remove_from_run(run: Run, house_ids: Collection[str]) -> Counter[str]:
+    """Take houses out of a run's tables, grad-weights, attention maps and map; its models stay.
+
+    Returns:
+        How much was taken out, by kind.
+    """
+    removed: Counter[str] = Counter()
+    for path in run.folder.rglob(TRAINING):
+        removed["training rows"] += _drop_rows(path, house_ids)
+    if run.estimates.is_file():
+        removed["estimates in runs"] += _drop_rows(run.estimates, house_ids)
+    for path in run.folder.rglob(GRAD_WEIGHTS):
+        database = GradWeightDatabase.load(path)
+        kept = database.without(house_ids)
+        if len(kept) < len(database):
+            kept.save(path)
+            removed["grad-weights"] += len(database) - len(kept)
+    removed["attention maps"] += drop_houses(run.maps, house_ids)
+    shown = remove_from_atlas(run.atlas, house_ids)
+    removed["houses on maps"] += shown.sales
+    removed["pictures on maps"] += shown.pictures
+    return removed
+
+
+def remove_features(workspace: Workspace, image_keys: Sequence[str]) -> int:
+    """Take pooled features out, of every backbone; the number of them."""
+    if not image_keys or not workspace.features.is_dir():
+        return 0
+    folders = [folder for folder in workspace.features.iterdir() if folder.is_dir()]
+    return sum(FeatureStore(folder).remove(image_keys) for folder in folders)
+
+
+def remove_tiles(workspace: Workspace, tiles: Sequence[mercantile.Tile]) -> int:
+    """Take tiles out of the archive, their bytes overwritten; the number that were there."""
+    if not tiles or not workspace.archive.is_file():
+        return 0
+    with TileArchive(workspace.archive) as archive:
+        there = [tile for tile in tiles if archive.read(tile.z, tile.x, tile.y) is not None]
+        metadata = archive.metadata
+    with TileArchive.create(workspace.archive, metadata) as archive:
+        archive.remove(there)
+    return len(there)
+
+
+def remove_from_exports(workspace: Workspace, house_ids: Collection[str]) -> tuple[int, list[str]]:
+    """Take houses out of the files that were exported.
+
+    Returns:
+        How many rows were taken out, and the files that could not be looked at.
+    """
+    rows, unseen = 0, []
+    for path in known_exports(workspace):
+        try:
+            rows += _drop_from_export(path, house_ids)
+        except StorageError:
+            unseen.append(str(path))
+    return rows, unseen
+
+
+def _drop_rows(path: Path, house_ids: Collection[str]) -> int:
+    table = read_parquet(path)
+    kept = table[~table["house_id"].isin(house_ids)]
+    if len(kept) < len(table):
+        write_parquet(kept, path)
+    return len(table) - len(kept)
+
+
+def _drop_from_export(path: Path, house_ids: Collection[str]) -> int:
+    table = read_geo_table(path)
+    kept = table.frame[~table.frame["house_id"].isin(house_ids)]
+    if len(kept) < len(table.frame):
+        write_geo_table(GeoTable(kept.reset_index(drop=True), table.layer, table.metadata), path)
+    return len(table.frame) - len(kept)

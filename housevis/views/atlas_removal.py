@@ -1,0 +1,127 @@
+"""Taking houses out of a map that is already built."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from housevis.core.errors import StorageError
+from housevis.core.storage import write_file
+from housevis.views.atlas_data import CHUNK_SIZE
+from housevis.views.words import script_json
+
+_COLUMNS = ("latitude", "longitude", "house", "day", "price", "estimate", "address")
+_COUNT = re.compile(r"(<dt>sold houses</dt><dd>)[\d,]+(</dd>)")
+
+
+@dataclass(frozen=True)
+class AtlasRemoval:
+    """What :func:`remove_from_atlas` took out.
+
+    Attributes:
+        sales: Sales on the map.
+        pictures: Picture files that no other house shares.
+    """
+
+    sales: int
+    pictures: int
+
+
+def remove_from_atlas(folder: Path, house_ids: Collection[str]) -> AtlasRemoval:
+    """Take houses out of a map: their rows, details and pictures, and their names as neighbours.
+
+    A process that is killed meanwhile leaves a map with or without the
+    houses; a second call finishes it.
+
+    Args:
+        folder: The folder of the map. Nothing happens where there is none.
+        house_ids: The houses.
+
+    Raises:
+        StorageError: The data of the map are damaged.
+    """
+    data, new, old = folder / "data", folder / "data-new", folder / "data-old"
+    if not data.is_dir():
+        if not new.is_dir():
+            return AtlasRemoval(0, 0)
+        new.rename(data)
+    for left_over in (new, old):
+        shutil.rmtree(left_over, ignore_errors=True)
+    if not (data / "houses.js").is_file():
+        return AtlasRemoval(0, 0)
+    view = _read(data / "houses.js")
+    details = [detail for chunk in _chunks(data, len(view["house"])) for detail in chunk]
+    kept = [row for row, house_id in enumerate(view["house"]) if house_id not in house_ids]
+    gone = [row for row, house_id in enumerate(view["house"]) if house_id in house_ids]
+    named = any(detail["neighbour"] in house_ids for detail in details)
+    if not gone and not named:
+        return AtlasRemoval(0, 0)
+    pictures = _remove_pictures(folder, [details[row] for row in gone], [details[row] for row in kept])
+    _write(new, _shortened(view, kept), _renumbered(details, kept, house_ids))
+    data.rename(old)
+    new.rename(data)
+    shutil.rmtree(old)
+    page = folder / "index.html"
+    if page.is_file():
+        write_file(page, _COUNT.sub(rf"\g<1>{len(kept):,}\g<2>", page.read_text(encoding="utf-8")))
+    return AtlasRemoval(len(gone), pictures)
+
+
+def _read(path: Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8")
+        start = text.index("=") + 1 if path.name == "houses.js" else text.index(",") + 1
+        return json.loads(text[start:].rstrip().rstrip(";").removesuffix(")"))
+    except (OSError, ValueError):
+        raise StorageError(
+            "the data of this map are damaged",
+            where=str(path),
+            remedy="Delete the folder of the map and run the command again.",
+        ) from None
+
+
+def _chunks(data: Path, sales: int) -> Iterator[list[dict[str, Any]]]:
+    for number in range(-(-sales // CHUNK_SIZE)):
+        yield _read(data / f"details-{number}.js")
+
+
+def _shortened(view: dict[str, Any], kept: list[int]) -> dict[str, Any]:
+    columns = {name: [view[name][row] for row in kept] for name in _COLUMNS if view[name] is not None}
+    if "address" in columns and not any(columns["address"]):
+        columns["address"] = None  # type: ignore[assignment]
+    return view | columns | {"sample": "".join(view["sample"][row] for row in kept)}
+
+
+def _renumbered(
+    details: list[dict[str, Any]], kept: list[int], house_ids: Collection[str]
+) -> list[dict[str, Any]]:
+    place_of = {row: place for place, row in enumerate(kept)}
+    remaining = []
+    for row in kept:
+        detail = dict(details[row])
+        detail["neighbourRow"] = place_of.get(detail["neighbourRow"])
+        if detail["neighbour"] in house_ids:
+            detail["neighbour"] = None
+        remaining.append(detail)
+    return remaining
+
+
+def _remove_pictures(folder: Path, gone: list[dict[str, Any]], kept: list[dict[str, Any]]) -> int:
+    needed = {detail["picture"]["file"] for detail in kept if detail["picture"]}
+    unwanted = {detail["picture"]["file"] for detail in gone if detail["picture"]} - needed
+    for name in unwanted:
+        (folder / name).unlink(missing_ok=True)
+    return len(unwanted)
+
+
+def _write(data: Path, view: dict[str, Any], details: list[dict[str, Any]]) -> None:
+    data.mkdir()
+    for number, start in enumerate(range(0, len(details), CHUNK_SIZE)):
+        chunk = script_json(details[start : start + CHUNK_SIZE])
+        write_file(data / f"details-{number}.js", f"housevis.receive({number},{chunk});\n")
+    write_file(data / "houses.js", f"housevis.houses={script_json(view)};\n")
