@@ -25,6 +25,8 @@ from housevis.vision.siamese import rank_accuracy
 
 STEP = "train"
 PENALTY = "penalty.json"
+FEW_LATER_SALES = 30
+"""Fewer later sales than that are too few to judge a model by."""
 
 
 def train(project: Project) -> StepResult:
@@ -181,6 +183,10 @@ def _lines(figures: dict) -> list[str]:
         f"{figures['later_sales']:,} later ones to measure on "
         f"({figures['sold_again_left_out']:,} earlier sales of houses sold again later are left out)"
     ]
+    if figures["later_sales"] < FEW_LATER_SALES:
+        lines.append(
+            f"only {figures['later_sales']:,} later sales: what is measured on so few is mostly chance"
+        )
     if figures.get("rank_accuracy") is not None:
         lines.append(
             f"rank accuracy on later sales: {percent(figures['rank_accuracy'])} of pairs in the right order"

@@ -153,7 +153,7 @@ def _column(sales: pd.DataFrame, name: str) -> NDArray[np.float64]:
     raise ConfigError(
         f"unknown attribute {name!r}",
         where="pricing.attributes",
-        remedy=f"{guess}These sales have: {', '.join(known)}.",
+        remedy=f"{guess}These sales have: {', '.join(present_attributes(sales))}.",
     )
 
 

@@ -67,8 +67,13 @@ housevis.drawOnMap = function (row, detail) {
   for (const layer of housevis.overlay.layers) layer.remove();
   housevis.overlay.layers = [];
   const map = housevis.map;
-  let bounds = L.latLng(housevis.place(row)).toBounds(120);
-  if (detail.picture) {
+  const place = L.latLng(housevis.place(row));
+  let bounds = place.toBounds(housevis.houses.pictures ? 120 : 300);
+  if (!detail.picture) {
+    housevis.overlay.layers.push(L.circleMarker(place, {
+      pane: "picture", className: "map-spot", radius: 9, interactive: false,
+    }).addTo(map));
+  } else {
     bounds = L.latLngBounds(housevis.corners(detail.picture.bounds));
     housevis.overlay.layers.push(L.imageOverlay(detail.picture.file, bounds, {
       pane: "picture", className: "map-picture", alt: "",
