@@ -41,7 +41,7 @@ RunName = Annotated[str, typer.Option("--run", help="A run's name or id.", metav
 Imagery = Annotated[
     str | None,
     typer.Option(
-        help="Name of a provider, tile address with {z}/{x}/{y}, or a path: MBTiles, PMTiles, GeoTIFF, folder.",
+        help="A provider, a tile address with {z}/{x}/{y}, or a path: MBTiles, PMTiles, GeoTIFF, folder.",
         metavar="IMAGERY",
     ),
 ]
@@ -132,7 +132,9 @@ def ingest(config: ConfigFile, scheduler: Scheduler = None, runs: RunsFolder = P
 @app.command()
 def tiles(
     config: ConfigFile,
-    plan: Annotated[bool, typer.Option("--plan", help="Only say what it would take: tiles, bytes, time, money.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what it would take: tiles, bytes, time, money.")
+    ] = False,
     rights: Rights = None,
     scheduler: Scheduler = None,
     runs: RunsFolder = Path("runs"),
