@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Engine, Row, bindparam, delete, select, update
 
 from db.bulk import BATCH, read_frame, stored_time, table_of, upsert
 from db.models import Tile
@@ -57,6 +57,32 @@ def read_tile_rows(engine: Engine, zoom: int) -> pd.DataFrame:
     statement = select(*(table.c[name] for name in _COLUMNS)).where(table.c.zoom == zoom)
     with read_transaction(engine) as connection:
         return read_frame(connection, statement.order_by(table.c.x, table.c.y), _KINDS)
+
+
+def iterate_tile_hashes(engine: Engine) -> Generator[Row[tuple[int, int, int, str, str | None]], None, None]:
+    """Rows of the manifest one by one: `zoom`, `x`, `y`, `status`, `sha256`; little is held at once.
+
+    They come by zoom, then x, then y from the largest: as tiles lie in MBTiles.
+    """
+    statement = select(Tile.zoom, Tile.x, Tile.y, Tile.status, Tile.sha256)
+    ordered = statement.order_by(Tile.zoom, Tile.x, Tile.y.desc())
+    with read_transaction(engine) as connection:
+        yield from connection.execution_options(yield_per=BATCH).execute(ordered)
+
+
+def mark_failed(engine: Engine, tiles: Sequence[tuple[int, int, int, str]]) -> None:
+    """Mark tiles, as (zoom, x, y, why), as failed, so that they are fetched again."""
+    table = table_of(Tile)
+    statement = (
+        update(table)
+        .where(
+            table.c.zoom == bindparam("z"), table.c.x == bindparam("column"), table.c.y == bindparam("row")
+        )
+        .values(status="failed", error=bindparam("why"), bytes=0, sha256=None, etag=None, last_modified=None)
+    )
+    rows = [dict(zip(("z", "column", "row", "why"), tile, strict=True)) for tile in tiles]
+    with write_transaction(engine) as connection:
+        connection.execute(statement, rows)
 
 
 def manifest_digest(engine: Engine, zoom: int) -> str:
