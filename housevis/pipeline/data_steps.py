@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from data_pipeline import steps
-from data_pipeline.frames import tiles_needed
+from data_pipeline.plan import plan_tiles as tile_plan
 from db.filled import typical_sale
-from db.store import read_houses
-from housevis.core.errors import ConfigError, RunError
+from housevis.core.errors import ConfigError
 from housevis.pipeline.picture_steps import for_pictures
 from housevis.pipeline.project import Project
 from housevis.pipeline.results import StepResult
@@ -51,26 +50,26 @@ def tiles(project: Project) -> StepResult:
     """Fetch the tiles that the houses need; see :func:`data_pipeline.steps.tiles`."""
     found = steps.tiles(project.config, project.workspace, project.engine, project.runner)
     lines = [
-        f"tiles: {found.needed:,} needed, {found.fetched:,} fetched now; in the archive {found.ok:,} ok, "
-        f"{found.blank:,} blank, {found.missing:,} missing, {found.failed:,} failed"
+        f"{found.unit}: {found.needed:,} needed, {found.fetched:,} fetched now; in the archive "
+        f"{found.ok:,} ok, {found.blank:,} blank, {found.missing:,} missing, {found.failed:,} failed"
     ]
+    if found.without:
+        lines.append(f"houses without a picture: {', '.join(found.without)}" + _and_more(found))
     return StepResult("tiles", lines, asdict(found), found.seconds, found.skipped)
+
+
+def _and_more(found: steps.TilesReport) -> str:
+    more = found.needed - found.ok - len(found.without)
+    return f" and {more:,} more" if more else ""
 
 
 @for_pictures("tiles")
 def plan_tiles(project: Project) -> StepResult:
-    """Say how many tiles the houses need; nothing is fetched.
+    """Say what the `tiles` step would take: tiles, bytes, time and money; nothing is fetched.
 
     Raises:
-        RunError: There are no houses yet.
+        ListingsError: There are no houses yet.
+        ConfigError: The configuration of the imagery cannot be used.
     """
-    houses = read_houses(project.engine)
-    if houses.empty:
-        raise RunError("the database holds no houses", remedy="Run `housevis ingest CONFIG` first.")
-    imagery = project.config.imagery
-    needed = len(tiles_needed(houses, imagery, project.config.vision.image_size))
-    return StepResult(
-        "tiles",
-        [f"tiles: {needed:,} distinct tiles of zoom {imagery.zoom} for {len(houses):,} houses"],
-        {"needed": needed},
-    )
+    plan = tile_plan(project.config, project.workspace, project.engine)
+    return StepResult("tiles", plan.lines(), asdict(plan))
