@@ -29,6 +29,9 @@ PLACEHOLDERS = frozenset(
 )
 """What an address template may hold, each in braces."""
 
+RESOLUTION = frozenset({"r", "scale", "pixels"})
+"""The placeholders that ask for tiles of 512 pixels."""
+
 _WHICH_TILE = (
     {"z", "x", "y"},
     {"z", "x", "-y"},

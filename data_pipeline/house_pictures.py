@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image as Picture
 
-from data_pipeline.frames import HouseImage
+from data_pipeline.frames import HouseImage, PictureSource
 from data_pipeline.pictures import picture_status
 from data_pipeline.tiles import EARTH_RADIUS
 from housevis.core.errors import ImageryError
@@ -127,7 +127,7 @@ class HousePictures:
 
 
 def image_of_picture(
-    picture: HousePicture, latitude: float, longitude: float, *, size: int, provider: str, attribution: str
+    picture: HousePicture, latitude: float, longitude: float, size: int, archive: PictureSource
 ) -> HouseImage | None:
     """A house's own picture as the network sees it: its middle square, resized.
 
@@ -136,8 +136,7 @@ def image_of_picture(
         latitude: Degrees, of the house.
         longitude: Degrees, of the house.
         size: Pixels per side of the result.
-        provider: Name of the imagery's provider.
-        attribution: Credit for the imagery.
+        archive: Says whose imagery it is.
 
     Returns:
         The picture with its bounds on the ground; None if the bytes are no
@@ -159,8 +158,8 @@ def image_of_picture(
         np.asarray(square),
         (longitude - across, latitude - reach, longitude + across, latitude + reach),
         picture.metres_per_pixel * side / size,
-        provider,
-        attribution,
+        archive.provider,
+        archive.attribution,
         (size / 2, size / 2),
         native_metres_per_pixel=picture.metres_per_pixel,
     )

@@ -12,6 +12,7 @@ from dataclasses import replace
 from data_pipeline.addresses import (
     OWN_KEY_VARIABLE,
     PLACEHOLDER,
+    RESOLUTION,
     access_key,
     check_address,
     check_template,
@@ -44,7 +45,6 @@ DEFAULT_PROVIDER = "usgs-imagery"
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _DEEPEST_ZOOM = 24
 _WAYS = ("url", "wmts", "source", "local_server")
-_RESOLUTION = {"r", "scale", "pixels"}
 
 
 def find_provider(imagery: ImagerySection) -> Provider:
@@ -268,7 +268,7 @@ def _at_address(url: str) -> Provider:
 
 def _retina(provider: Provider) -> Provider:
     placeholders = set(PLACEHOLDER.findall(provider.url))
-    if provider.kind != "files" and not placeholders & _RESOLUTION:
+    if provider.kind != "files" and not placeholders & RESOLUTION:
         raise ConfigError(
             f"{provider.name} has no retina tiles that housevis knows of",
             where="imagery.retina",

@@ -15,6 +15,7 @@ import pandas as pd
 
 from data_pipeline.archive import TileArchive
 from data_pipeline.frames import HouseImage, house_image
+from data_pipeline.house_pictures import image_of_picture
 from data_pipeline.tiles import nearby_order, tile_of
 from db.store import (
     finish_step,
@@ -68,7 +69,7 @@ def embed(project: Project) -> StepResult:
     houses = read_houses(project.engine)
     inputs = fingerprint(
         houses=frame_digest(houses[["house_id", "latitude", "longitude"]]),
-        tiles=manifest_digest(project.engine, imagery.zoom),
+        tiles=imagery_digest(project),
         imagery={"zoom": imagery.zoom, "framing": imagery.framing, "window": imagery.window},
         vision=vision.model_dump(mode="json", exclude={"batch_size", "engine"}),
     )
@@ -93,6 +94,14 @@ def embed(project: Project) -> StepResult:
     }
     finish_step(project.engine, STEP, inputs, figures)
     return StepResult(STEP, _lines(figures), figures, seconds)
+
+
+def imagery_digest(project: Project) -> str:
+    """What the archive holds: a digest of the tiles of the pictures' zoom, and one of the houses' own."""
+    tiles = manifest_digest(project.engine, project.config.imagery.zoom)
+    with TileArchive(project.workspace.archive) as archive:
+        pictures = archive.house_pictures.digest()
+    return f"{tiles} {pictures}" if pictures else tiles
 
 
 def _features_are_there(project: Project, figures: dict) -> bool:
@@ -124,6 +133,9 @@ class PictureLoader:
 
     def picture(self, house: HousePlace) -> HouseImage | None:
         """The house's picture, or None where there is no imagery."""
+        own = self._archive.house_pictures.read(house.house_id)
+        if own is not None:
+            return image_of_picture(own, house.latitude, house.longitude, self._size, self._archive)
         return house_image(
             self._archive,
             house.latitude,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -14,18 +12,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from data_pipeline.archive import TileArchive
-from data_pipeline.fetch import fetch_tiles
-from data_pipeline.frames import HouseImage, tiles_needed
+from data_pipeline.frames import HouseImage
 from data_pipeline.listings import read_new_listings
-from data_pipeline.providers import PROVIDERS, UNKNOWN, Provider, check_rights, find_provider
-from db.session import open_database
-from housevis.core.config import Config, ImagerySection
-from housevis.core.errors import ImageryError, ListingsError, RunError, UsageError
+from housevis.core.config import Config
+from housevis.core.errors import ImageryError, ListingsError, RunError
 from housevis.core.progress import progress_bar
 from housevis.core.storage import explained_disk_errors
 from housevis.pipeline.embedding import HousePlace, PictureLoader, places_in_order
 from housevis.pipeline.explaining import Explainer
 from housevis.pipeline.judging import estimate_table, interval_features
+from housevis.pipeline.new_imagery import open_new_imagery
 from housevis.pipeline.result_files import check_result_file, write_attention, write_csv, write_rejects
 from housevis.pipeline.results import StepResult
 from housevis.pipeline.valuation import ValuationModel, is_complete, no_pictures
@@ -54,7 +50,7 @@ def estimate(
         listings: Listings file; needs no price.
         runs_folder: Where the runs lie.
         run_name: A run's name or id.
-        imagery: MBTiles file or tile address; None estimates every house
+        imagery: Name of a provider, tile address, or a path; None estimates every house
             without a picture. It is left unread where the run uses no pictures.
         out: The CSV file: ``id, estimate, low, high, currency,
             valuation_date, imagery`` (``yes`` or ``none``). Rejected rows go
@@ -113,7 +109,7 @@ def _pooled_features(
     pooled = np.full((len(houses), run.record["backbone"]["channels"]), np.nan, dtype=np.float32)
     if imagery is None:
         return pooled, []
-    with _open_imagery(imagery, config, houses, rights_reference) as archive:
+    with open_new_imagery(imagery, config, houses, rights_reference) as archive:
         for batch in _batches(archive, config, houses, "estimate"):
             pooled[batch.rows] = batch.pooled
         return pooled, _credits(archive, rights_reference)
@@ -134,7 +130,8 @@ def explain_listings(
         listings: Listings file; needs no price.
         runs_folder: Where the runs lie.
         run_name: A run's name or id.
-        imagery: MBTiles file or tile address.
+        imagery: Name of a provider, tile address, or a path, see
+            :func:`housevis.pipeline.new_imagery.open_new_imagery`.
         out: Folder for ``<id>.png``, the picture under its map, and
             ``heatmaps.npz``: ``ids (n,)``, ``maps`` float32 ``(n, h, w)`` on
             the model's grid, ``bounds (n, 4)`` west, south, east, north
@@ -164,7 +161,7 @@ def explain_listings(
     found: list[pd.DataFrame] = []
     heats: list[NDArray[np.float32]] = []
     pictures: list[HouseImage] = []
-    with _open_imagery(imagery, config, houses, rights_reference) as archive:
+    with open_new_imagery(imagery, config, houses, rights_reference) as archive:
         credit_lines = _credits(archive, rights_reference)
         for batch in _batches(archive, config, houses, "explain"):
             ids = houses["house_id"].iloc[batch.rows].astype(str).tolist()
@@ -215,54 +212,6 @@ def _read_houses(listings: Path, config: Config) -> tuple[pd.DataFrame, pd.DataF
             remedy="Every listing needs an id, a latitude and a longitude.",
         )
     return houses.reset_index(drop=True), rejects
-
-
-@contextmanager
-def _open_imagery(
-    imagery: str, config: Config, houses: pd.DataFrame, rights_reference: str | None
-) -> Iterator[TileArchive]:
-    """Pass the rights gate and open the tiles, fetched first where `imagery` is an address."""
-    if "://" not in imagery:
-        if not Path(imagery).is_file():
-            raise UsageError(
-                "there is no such archive, and it is no tile address either",
-                where=imagery,
-                remedy="Give an MBTiles file, or an address with {z}, {x} and {y}.",
-            )
-        with TileArchive(imagery) as archive:
-            provider = PROVIDERS.get(archive.provider, Provider(UNKNOWN, "", archive.attribution))
-            check_rights(provider, rights_reference or archive.metadata.get("housevis_rights_reference"))
-            yield archive
-        return
-    section = ImagerySection(
-        url=imagery,
-        zoom=config.imagery.zoom,
-        framing=config.imagery.framing,
-        window=config.imagery.window,
-    )
-    provider = find_provider(section)
-    reference = check_rights(provider, rights_reference)
-    with tempfile.TemporaryDirectory(prefix="housevis-") as folder:
-        metadata = {
-            "attribution": provider.attribution,
-            "housevis_provider": provider.name,
-            "housevis_rights_reference": reference or "",
-        }
-        engine = open_database(Path(folder) / "manifest.sqlite")
-        try:
-            with TileArchive.create(Path(folder) / "tiles.mbtiles", metadata) as archive:
-                fetch_tiles(
-                    tiles_needed(houses, section, config.vision.image_size),
-                    provider,
-                    archive,
-                    engine,
-                    connections=section.connections or provider.connections,
-                    requests_per_second=section.requests_per_second,
-                    rights_reference=reference,
-                )
-                yield archive
-        finally:
-            engine.dispose()
 
 
 def _credits(archive: TileArchive, rights_reference: str | None) -> list[str]:

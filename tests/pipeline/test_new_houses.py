@@ -289,8 +289,8 @@ PROBLEMS = {
         1, "latin-1", *ESTIMATE, content=f"id,latitude,longitude\ngård,{PLACE}\n".encode("latin-1")
     ),
     "unknown kind": Problem(1, "cannot be read", "estimate", "{archive}", "--run", "small-town"),
-    "no such archive": Problem(2, "no such archive", *ESTIMATE, "--imagery", "{tmp}/no.mbtiles"),
-    "archive is a folder": Problem(2, "no such archive", *ESTIMATE, "--imagery", "{tmp}"),
+    "no such archive": Problem(2, "no such file or folder", *ESTIMATE, "--imagery", "{tmp}/no.mbtiles"),
+    "imagery is another folder": Problem(1, "neither GeoTIFFs nor pictures", *ESTIMATE, "--imagery", "{tmp}"),
     "archive is text": Problem(1, "no MBTiles archive", *ESTIMATE, "--imagery", "{new}"),
     "address without tiles": Problem(
         2, "which tile is meant", *ESTIMATE, "--imagery", "http://127.0.0.1/a.png"

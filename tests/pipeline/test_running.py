@@ -171,7 +171,7 @@ def test_steps_need_the_step_before(town_copy: Any, housevis: Callable[..., Any]
         assert f"housevis {missing} CONFIG" in ended.err, step
     housevis("ingest", town_copy.config_file, "--runs", empty)
     plan = housevis("tiles", town_copy.config_file, "--plan", "--runs", empty)
-    assert re.search(r"tiles: \d+ distinct tiles of zoom 18 for \d+ houses", plan.out)
+    assert re.search(r"zoom 18: \d+ distinct tiles, 0 of them there already", plan.out)
     assert not (empty / "small-town" / "tiles.mbtiles").exists()
 
 
