@@ -1,70 +1,86 @@
 """Read and validate listings: every row becomes a sale or a reject with a reason.
 
 Reason codes, in the order in which they are judged: ``malformed_row``,
-``missing_id``, ``missing_coordinate``, ``impossible_coordinate``,
-``missing_price``, ``invalid_price``, ``nonpositive_price``, ``missing_date``,
-``invalid_date``, ``future_date``, ``impossible_room_count``,
-``impossible_area``, ``duplicate_sale``. Missing rooms and areas are no reason:
-they stay missing.
+``missing_id``, ``removed_house``, ``missing_coordinate``,
+``impossible_coordinate``, ``outside_area``, ``invalid_price``,
+``missing_price``, ``nonpositive_price``, ``not_arms_length``,
+``invalid_date``, ``missing_date``, ``future_date``,
+``impossible_room_count``, ``impossible_area``, ``address_not_found``,
+``duplicate_sale``, ``same_price_resale``. Missing rooms and areas are no
+reason: they stay missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from data_pipeline.columns import check_attributes, id_parts, map_columns
-from data_pipeline.parsing import dates, numbers, without_missing
-from data_pipeline.tables import read_table
-from data_pipeline.tiles import LATITUDE_LIMIT
+from data_pipeline.columns import ColumnMapping, check_attributes, id_parts, map_columns
+from data_pipeline.dates import DateRules
+from data_pipeline.formats import SAMPLE_ROWS, look_at
+from data_pipeline.judging import (
+    DEGREES,
+    TEXTS,
+    Judge,
+    Judged,
+    Rules,
+    joined_id,
+    judge_part,
+    judge_place,
+    rejected_rows,
+)
+from data_pipeline.outliers import flag_outliers
+from data_pipeline.parsing import SQUARE_METRES, as_text
+from data_pipeline.plausibility import SAME_PLACE_DEGREES, check_ids, implausible
+from data_pipeline.resales import previous_sales, repeats_at_the_same_price
+from data_pipeline.tables import PART_ROWS, Table, first_rows, open_table
 from db.store import SALE_COLUMNS
 from housevis.core.config import ListingsSection
-from housevis.core.errors import ConfigError, ListingsError
+from housevis.core.engine import ShardRunner, map_shards
+from housevis.core.errors import ConfigError
 
-SQUARE_METRES = {"m2": 1.0, "ft2": 0.3048**2}
-"""Square metres in one unit of area."""
+__all__ = ["SQUARE_METRES", "Listings", "read_listings", "read_new_listings"]
 
-ROOM_LIMIT = 20
-"""More bedrooms or bathrooms than this is a typing error, not a house."""
-
-AREA_LIMIT = 100_000.0
-"""Square metres; no house is larger."""
-
-HOUSE_COLUMNS = ("house_id", "latitude", "longitude", "address", "listing_url")
+HOUSE_COLUMNS = ("house_id", "latitude", "longitude", "address", "unit", "listing_url")
 REJECT_COLUMNS = ("source", "row", "house_id", "reason", "detail")
 
-_ID_LENGTH = 200
-_SHORTENED = r"^\d(?:\.\d+)?[eE]\+\d{2}$"
-_DETAIL_LENGTH = 200
+Geocode = Callable[[Sequence[str]], dict[str, tuple[float, float] | None]]
+"""Addresses -> latitude and longitude, None where an address is not found."""
 
 
 @dataclass(frozen=True)
 class Listings:
-    """What a listings file held.
+    """What a listings source held.
 
     Attributes:
         houses: :data:`HOUSE_COLUMNS`, one row per house; a house that sold
             more than once is where its latest sale says it is.
-        sales: A sale frame with `source_row` (line of the file).
+        sales: A sale frame with `source_row` (line in the source),
+            `previous_sale_id`, `outlier_reasons` and `outlier_rules`.
         rejects: :data:`REJECT_COLUMNS`.
-        rows: Data rows in the file, always ``len(sales) + len(rejects)``.
-        column_mapping: Our name -> the file's name of each column.
+        rows: Data rows in the source, always ``len(sales) + len(rejects)``.
+        mapping: Which column is which of ours.
         unreadable: Optional values that were there and no number, by the
             file's column; they count as missing.
+        notes: How values were understood, as sentences for a reader.
+        warnings: What looks wrong, as sentences for a reader.
     """
 
     houses: pd.DataFrame
     sales: pd.DataFrame
     rejects: pd.DataFrame
     rows: int
-    column_mapping: dict[str, str] = field(default_factory=dict)
+    mapping: ColumnMapping
     unreadable: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.rows != len(self.sales) + len(self.rejects):
@@ -73,75 +89,112 @@ class Listings:
             )
 
     @property
-    def reasons(self) -> dict[str, int]:
-        """Rejected rows by reason."""
-        counts = self.rejects["reason"].value_counts().sort_index()
-        return {str(reason): int(count) for reason, count in counts.items()}
-
-
-class _Judge:
-    """Collects the first reason against each row."""
-
-    def __init__(self, index: pd.Index) -> None:
-        self.reason = np.full(len(index), "", dtype=object)
-        self.detail = np.full(len(index), "", dtype=object)
+    def column_mapping(self) -> dict[str, str]:
+        """Our name -> the file's name of each column."""
+        return self.mapping.names
 
     @property
-    def passed(self) -> npt.NDArray[np.bool_]:
-        return self.reason == ""
+    def reasons(self) -> dict[str, int]:
+        """Rejected rows by reason."""
+        return _counts(self.rejects["reason"])
 
-    def reject(self, bad: npt.ArrayLike, reason: str, detail: pd.Series | str) -> None:
-        mask = np.asarray(bad, dtype=bool) & self.passed
-        if not mask.any():
-            return
-        self.reason[mask] = reason
-        if isinstance(detail, str):
-            self.detail[mask] = detail
-        else:
-            self.detail[mask] = (
-                detail[mask].astype(object).fillna("").astype(str).str.slice(0, _DETAIL_LENGTH)
-            )
+    @property
+    def outliers(self) -> dict[str, int]:
+        """Flagged sales by reason; one sale may have several."""
+        flagged = self.sales.loc[self.sales["outlier_reasons"].str.len() > 0, "outlier_reasons"]
+        return _counts(flagged.explode())
 
 
-def read_listings(section: ListingsSection, *, today: date | None = None) -> Listings:
+def open_source(section: ListingsSection, *, part_rows: int = PART_ROWS) -> Table:
+    """Open the file or the query of a configuration.
+
+    Raises:
+        ListingsError: It cannot be read.
+        ConfigError: Neither is configured, or a setting is wrong.
+    """
+    if section.query is not None:
+        from data_pipeline.queries import open_query
+
+        return open_query(section.query, section.database, part_rows=part_rows)
+    if section.path is None:
+        raise ConfigError("listings.path is missing", remedy='Set path = "sales.csv" under [listings].')
+    return open_table(
+        Path(section.path),
+        encoding=section.encoding,
+        sheet=section.sheet,
+        crs=section.crs,
+        part_rows=part_rows,
+    )
+
+
+def read_listings(
+    section: ListingsSection,
+    *,
+    today: date | None = None,
+    runner: ShardRunner | None = None,
+    removed: frozenset[str] | set[str] = frozenset(),
+    geocode: Geocode | None = None,
+    part_rows: int = PART_ROWS,
+) -> Listings:
     """Read and validate the listings of a configuration.
+
+    The result is the same whatever the runner and the size of the parts.
 
     Args:
         section: The ``[listings]`` section.
         today: Sales after this day are rejected; None is the real today.
+        runner: Who judges the parts; None judges them here.
+        removed: Ids of houses that stay out.
+        geocode: Finds the places of addresses, where the source has no coordinates.
+        part_rows: Rows in a part, about.
 
     Returns:
         Houses, sales and rejects; areas are in square metres.
 
     Raises:
-        ListingsError: The file cannot be read, or a column is not there.
+        ListingsError: The source cannot be read, or a column is not there.
         ConfigError: A setting of the section is wrong.
     """
-    if section.path is None:
-        raise ConfigError("listings.path is missing", remedy='Set path = "sales.csv" under [listings].')
-    path = Path(section.path)
-    table, malformed = read_table(path, section.encoding)
-    header = [str(name) for name in table.columns]
-    mapping = map_columns(section, header, where=str(path))
-    check_attributes(section.extra_attributes, header, where=str(path))
-    text = _columns_of(table, mapping)
-    _check_ids(text["id"], mapping["id"], str(path))
-    judge = _Judge(table.index)
-    frame = pd.DataFrame(index=table.index)
-    unreadable: dict[str, int] = {}
-    _judge_id(frame, text["id"], judge)
-    _judge_place(frame, text, judge)
-    _judge_price(frame, text["price"], judge)
-    _judge_date(frame, text["date"], judge, section.date_format, today or date.today())
-    _judge_rooms_and_area(frame, text, section.area_unit, judge, unreadable)
-    _add_texts(frame, text)
-    _add_attributes(frame, table, section.extra_attributes, unreadable)
-    frame["source_row"] = table.index.to_numpy()
-    _judge_duplicates(frame, judge)
-    houses, sales = _houses(frame.loc[judge.passed])
-    rejects = _rejects(frame, judge, malformed, path.name)
-    named = {mapping.get(ours, ours): count for ours, count in unreadable.items() if count}
-    return Listings(houses, sales, rejects, len(table) + len(malformed), mapping, named)
+    table = open_source(section, part_rows=part_rows)
+    geographic, projected = _system(section.crs)
+    mapping = map_columns(section, table.header, where=table.where, projected=projected)
+    check_attributes(section.extra_attributes, table.header, where=table.where)
+    rules = _rules(section, mapping, today or date.today(), removed)
+    sample, parts = first_rows(table.parts([*_wanted(rules, table), *mapping.other_ids]), SAMPLE_ROWS)
+    formats = look_at(_sample_texts(sample, rules), section)
+    id_warnings = check_ids(sample, mapping, table.where)
+    rules = replace(rules, dates=formats.dates, decimal=formats.decimal)
+    judged = _Collected()
+    for part in map_shards(partial(judge_part, rules), parts, runner):
+        judged.add(part)
+    frame, rejects = judged.frames(rules)
+    if not rules.located and geocode is not None:
+        frame, missed = _located(frame, rules, geocode)
+        rejects.append(missed)
+    frame, repeated = _without_repeats(frame, section.same_price_days)
+    rejects.append(repeated)
+    every_reject = _all_rejects(rejects, table)
+    houses, sales, far_apart = _houses(frame)
+    sales["previous_sale_id"] = previous_sales(sales)
+    sales = flag_outliers(sales)
+    return Listings(
+        houses=houses,
+        sales=sales,
+        rejects=every_reject,
+        rows=judged.rows + len(table.malformed),
+        mapping=mapping,
+        unreadable={
+            mapping.names.get(name, name): count for name, count in judged.unreadable.items() if count
+        },
+        notes=[f"source: {table.kind}", *_unit_notes(section, rules), *formats.notes, *judged.notes(rules)],
+        warnings=[
+            *mapping.warnings,
+            *formats.warnings,
+            *id_warnings,
+            *judged.value_warnings(rules),
+            *implausible(sales, section, geographic=geographic, far_apart=far_apart),
+        ],
+    )
 
 
 def read_new_listings(
@@ -165,183 +218,220 @@ def read_new_listings(
         ListingsError: The file cannot be read, or lacks coordinates.
     """
     path = Path(path)
-    table, malformed = read_table(path, section.encoding)
-    header = [str(name) for name in table.columns]
-    there = {ours: name for ours, name in section.columns.items() if {name, *id_parts(name)} & set(header)}
-    lenient = section.model_copy(update={"columns": there})
-    mapping = map_columns(lenient, header, where=str(path), required=("latitude", "longitude"))
-    text = _columns_of(table, mapping)
-    judge = _Judge(table.index)
-    frame = pd.DataFrame(index=table.index)
-    rows = pd.Series([f"row {line}" for line in table.index], index=table.index, dtype="str")
-    _judge_id(frame, text.get("id", rows), judge)
-    _judge_place(frame, text, judge)
-    if "date" in text:
-        frame["sale_date"], unread = dates(text["date"], section.date_format)
-        judge.reject(unread, "invalid_date", text["date"])
-    else:
-        frame["sale_date"] = pd.Series(pd.NaT, index=table.index, dtype="datetime64[ns]")
-    _judge_rooms_and_area(frame, text, section.area_unit, judge, {})
-    _add_texts(frame, text)
-    known = [name for name in attributes if name not in frame.columns]
-    _add_attributes(frame, table, [name for name in known if name in header], {})
-    for name in known:
-        if name not in header:
-            frame[name] = np.nan
-    frame["source_row"] = table.index.to_numpy()
-    _judge_duplicates(frame, judge)
-    houses = frame.loc[judge.passed].drop(columns="listing_url").reset_index(drop=True)
-    return houses, _rejects(frame, judge, malformed, path.name)
+    table = open_table(path, encoding=section.encoding, sheet=None, crs=section.crs)
+    there = {
+        ours: name for ours, name in section.columns.items() if {name, *id_parts(name)} & set(table.header)
+    }
+    lenient = section.model_copy(update={"columns": there, "arms_length": {}, "geocoder": None})
+    _, projected = _system(section.crs)
+    mapping = map_columns(
+        lenient, table.header, where=table.where, required=("latitude", "longitude"), projected=projected
+    )
+    names = {
+        ours: name for ours, name in mapping.names.items() if ours not in ("price", "listing_url", "unit")
+    }
+    known = [name for name in attributes if name not in (*SALE_COLUMNS, "source_row")]
+    rules = Rules(
+        mapping=names,
+        extra_attributes=tuple(known),
+        sale_year=section.sale_year,
+        area_unit=section.area_unit,
+        crs=section.crs,
+        bounds=section.bounds,
+        sold=False,
+    )
+    sample, parts = first_rows(table.parts(_wanted(rules, table)), SAMPLE_ROWS)
+    formats = look_at(_sample_texts(sample, rules), section)
+    rules = replace(rules, dates=formats.dates, decimal=formats.decimal)
+    judged = _Collected()
+    for part in parts:
+        judged.add(judge_part(rules, part))
+    frame, rejects = judged.frames(rules)
+    frame, repeated = _without_repeats(frame, 0)
+    houses = frame.drop(columns=[name for name in ("listing_url", "unit", "price") if name in frame])
+    houses["address"] = houses["address"].astype(object).where(houses["address"].notna(), None)
+    return houses, _all_rejects([*rejects, repeated], table)
 
 
-def _columns_of(table: pd.DataFrame, mapping: dict[str, str]) -> dict[str, pd.Series]:
-    text = {ours: table[name] for ours, name in mapping.items() if name in table.columns}
-    if "id" in mapping and "id" not in text:
-        first, *rest = id_parts(mapping["id"])
-        joined = table[first]
-        for name in rest:
-            joined = joined + ", " + table[name]
-        text["id"] = joined
-    return text
+class _Collected:
+    """What the parts came to."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.unreadable: dict[str, int] = {}
+        self.month_only = 0
+        self.values: dict[str, set[str]] = {}
+        self._kept: list[pd.DataFrame] = []
+        self._rejects: list[pd.DataFrame] = []
+
+    def add(self, part: Judged) -> None:
+        self.rows += len(part.kept) + len(part.rejects)
+        for name, count in part.unreadable.items():
+            self.unreadable[name] = self.unreadable.get(name, 0) + count
+        self.month_only += part.month_only
+        for name, found in part.values.items():
+            self.values.setdefault(name, set()).update(found)
+        self._kept.append(part.kept)
+        if len(part.rejects):
+            self._rejects.append(part.rejects)
+
+    def frames(self, rules: Rules) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
+        """The kept rows as one frame, and the rejects by part; the parts are let go."""
+        if not self._kept:
+            empty = pd.DataFrame({name: pd.Series(dtype="str") for name in rules.wanted}, dtype="str")
+            self._kept = [judge_part(rules, empty).kept]
+        filled = [kept for kept in self._kept if len(kept)] or self._kept[:1]
+        kept = pd.concat(filled, ignore_index=True) if len(filled) > 1 else filled[0]
+        rejects, self._kept, self._rejects = self._rejects, [], []
+        return kept, rejects
+
+    def notes(self, rules: Rules) -> list[str]:
+        if not self.month_only:
+            return []
+        year = f" of {rules.sale_year}" if rules.sale_year and "year" not in rules.mapping else ""
+        return [f"{self.month_only:,} dates are known to the month only{year}: stored as its first day"]
+
+    def value_warnings(self, rules: Rules) -> list[str]:
+        warnings = []
+        for column, accepted in rules.arms_length.items():
+            found = self.values.get(column, set())
+            warnings += [
+                f"{value!r} of listings.arms_length never occurs in column {column!r}, "
+                f"which has: {', '.join(sorted(found)[:20])}"
+                for value in sorted(accepted - found)
+            ]
+        return warnings
 
 
-def _check_ids(ids: pd.Series, name: str, where: str) -> None:
-    """A spreadsheet that shortens long numbers makes different houses look the same."""
-    shortened = ids[ids.str.match(_SHORTENED, na=False)]
-    if shortened.duplicated().sum() > len(ids) / 100:
-        raise ListingsError(
-            f"a spreadsheet has shortened the ids ({shortened.iloc[0]}), so different houses look the same",
-            where=f"{where}, column {name!r}",
-            remedy="Export the ids as text, or build them from other columns, for example "
-            'listings.columns.id = "latitude, longitude" with the names in the file.',
-        )
-
-
-def _judge_id(frame: pd.DataFrame, text: pd.Series, judge: _Judge) -> None:
-    text = without_missing(text)
-    frame["house_id"] = text
-    judge.reject(text.isna(), "missing_id", "")
-    judge.reject(
-        (text.str.len() > _ID_LENGTH).fillna(False), "missing_id", f"longer than {_ID_LENGTH} characters"
+def _rules(
+    section: ListingsSection, mapping: ColumnMapping, today: date, removed: frozenset[str] | set[str]
+) -> Rules:
+    return Rules(
+        mapping=mapping.names,
+        extra_attributes=tuple(section.extra_attributes),
+        dates=DateRules(),
+        sale_year=section.sale_year,
+        area_unit=section.area_unit,
+        crs=DEGREES if mapping.names.get("latitude", "").startswith("geometry_") else section.crs,
+        bounds=section.bounds,
+        arms_length={name: frozenset(values) for name, values in section.arms_length.items()},
+        minimum_price=section.minimum_price,
+        removed=frozenset(removed),
+        today=today,
+        located="latitude" in mapping.names,
     )
 
 
-def _judge_place(frame: pd.DataFrame, text: dict[str, pd.Series], judge: _Judge) -> None:
-    latitude, odd_latitude = numbers(text["latitude"])
-    longitude, odd_longitude = numbers(text["longitude"])
-    frame["latitude"], frame["longitude"] = latitude, longitude
-    written = text["latitude"].fillna("") + ", " + text["longitude"].fillna("")
-    judge.reject(odd_latitude | odd_longitude, "impossible_coordinate", written + " (no number)")
-    judge.reject(np.isnan(latitude) | np.isnan(longitude), "missing_coordinate", "")
-    swapped = (np.abs(latitude) > LATITUDE_LIMIT) & (np.abs(longitude) <= LATITUDE_LIMIT)
-    judge.reject(swapped & (np.abs(latitude) <= 180), "impossible_coordinate", written + " (swapped?)")
-    outside = (np.abs(latitude) > LATITUDE_LIMIT) | (np.abs(longitude) > 180)
-    judge.reject(outside, "impossible_coordinate", written)
-    judge.reject((latitude == 0) & (longitude == 0), "impossible_coordinate", "0, 0 is no place of a house")
+def _wanted(rules: Rules, table: Table) -> list[str]:
+    return [name for name in rules.wanted if name in table.header]
 
 
-def _judge_price(frame: pd.DataFrame, text: pd.Series, judge: _Judge) -> None:
-    price, odd = numbers(text)
-    frame["price"] = price
-    judge.reject(odd, "invalid_price", text)
-    judge.reject(np.isnan(price), "missing_price", "")
-    judge.reject(price <= 0, "nonpositive_price", text)
+def _system(crs: str) -> tuple[bool, bool]:
+    """Whether coordinates are degrees, and whether they are metres or feet."""
+    if crs == DEGREES:
+        return True, False
+    from pyproj import CRS
+    from pyproj.exceptions import CRSError
+
+    try:
+        known = CRS.from_user_input(crs)
+    except CRSError:
+        raise ConfigError(
+            f"{crs!r} is no known coordinate reference system",
+            where="listings.crs",
+            remedy='Give it as an EPSG code, for example crs = "EPSG:25832".',
+        ) from None
+    return bool(known.is_geographic), bool(known.is_projected)
 
 
-def _judge_date(
-    frame: pd.DataFrame, text: pd.Series, judge: _Judge, date_format: str | None, today: date
-) -> None:
-    frame["sale_date"], odd = dates(text, date_format)
-    hint = "" if date_format else " (set listings.date_format)"
-    judge.reject(odd, "invalid_date", text + hint)
-    judge.reject(frame["sale_date"].isna(), "missing_date", "")
-    judge.reject(frame["sale_date"] > pd.Timestamp(today), "future_date", text)
+def _sample_texts(sample: pd.DataFrame, rules: Rules) -> dict[str, pd.Series]:
+    texts = {
+        ours: as_text(sample[name])
+        for ours, name in rules.mapping.items()
+        if name in sample.columns and ours not in (*TEXTS, "id")
+    }
+    if "id" in rules.mapping and not sample.empty:
+        texts["id"] = joined_id(sample, rules.mapping["id"])
+    return texts | {name: as_text(sample[name]) for name in rules.extra_attributes if name in sample.columns}
 
 
-def _judge_rooms_and_area(
-    frame: pd.DataFrame,
-    text: dict[str, pd.Series],
-    area_unit: str,
-    judge: _Judge,
-    unreadable: dict[str, int],
-) -> None:
-    for name in ("bedrooms", "bathrooms"):
-        values, odd = numbers(text[name]) if name in text else (np.full(len(frame), np.nan), np.array([]))
-        frame[name] = values
-        unreadable[name] = int(odd.sum())
-        if name in text:
-            judge.reject(
-                (values < 0) | (values > ROOM_LIMIT), "impossible_room_count", text[name] + f" {name}"
-            )
-    values, odd = numbers(text["area"]) if "area" in text else (np.full(len(frame), np.nan), np.array([]))
-    frame["area_m2"] = values * SQUARE_METRES[area_unit]
-    unreadable["area"] = int(odd.sum())
-    if "area" in text:
-        impossible = (frame["area_m2"] <= 0) | (frame["area_m2"] > AREA_LIMIT)
-        judge.reject(impossible, "impossible_area", text["area"] + f" {area_unit}")
+def _unit_notes(section: ListingsSection, rules: Rules) -> list[str]:
+    notes = [f"prices: {section.currency}"]
+    if "area" in rules.mapping:
+        stored = "" if section.area_unit == "m2" else ", stored in m2"
+        notes.append(f"areas: {section.area_unit}{stored}")
+    if rules.located:
+        notes.append(f"coordinates: {rules.crs}" + ("" if rules.crs == DEGREES else f", stored in {DEGREES}"))
+    return notes
 
 
-def _add_texts(frame: pd.DataFrame, text: dict[str, pd.Series]) -> None:
-    for name in ("address", "listing_url"):
-        if name in text:
-            frame[name] = text[name].astype(object).where(text[name].notna(), None)
-        else:
-            frame[name] = pd.Series([None] * len(frame), index=frame.index, dtype=object)
+def _located(frame: pd.DataFrame, rules: Rules, geocode: Geocode) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Give the rows the places of their addresses."""
+    judge = Judge(len(frame))
+    address = frame["address"]
+    judge.reject(address.isna(), "missing_coordinate", "no address to look up")
+    found = geocode(sorted(set(address.dropna())))
+    places = address.map(lambda text: found.get(text), na_action="ignore")
+    unknown = np.array([not isinstance(place, tuple) for place in places], dtype=bool)
+    judge.reject(unknown, "address_not_found", address)
+    pairs = [place if isinstance(place, tuple) else (np.nan, np.nan) for place in places]
+    located = frame.assign(latitude=[pair[0] for pair in pairs], longitude=[pair[1] for pair in pairs])
+    judge_place(located, judge, replace(rules, crs=DEGREES), address.fillna(""))
+    return located.loc[judge.passed].reset_index(drop=True), rejected_rows(located, judge)
 
 
-def _add_attributes(
-    frame: pd.DataFrame, table: pd.DataFrame, names: Sequence[str], unreadable: dict[str, int]
-) -> None:
-    for name in names:
-        frame[name], odd = numbers(table[name])
-        unreadable[name] = int(odd.sum())
+def _without_repeats(frame: pd.DataFrame, same_price_days: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Take out what stands twice: the same house and day, then the same house and price."""
+    judge = Judge(len(frame))
+    again = frame["sale_id"].duplicated().to_numpy(dtype=bool)
+    if again.any():
+        repeated = frame.loc[again]
+        same = frame.loc[frame["sale_id"].isin(repeated["sale_id"])]
+        first = same.drop_duplicates("sale_id").set_index("sale_id")
+        detail = "same house and date as row " + repeated["sale_id"].map(first["source_row"]).astype(str)
+        if "price" in frame.columns:
+            other = repeated["price"].to_numpy() != repeated["sale_id"].map(first["price"]).to_numpy()
+            detail = detail + np.where(other, ", other price", "")
+        judge.reject(again, "duplicate_sale", detail.reindex(frame.index))
+    if same_price_days and "price" in frame.columns:
+        resold = repeats_at_the_same_price(frame.loc[judge.passed], same_price_days)
+        if len(resold):
+            mask = np.zeros(len(frame), dtype=bool)
+            mask[resold.index] = True
+            judge.reject(mask, "same_price_resale", resold.reindex(frame.index))
+    rejects = rejected_rows(frame, judge)
+    if rejects.empty:
+        return frame, rejects
+    return frame.loc[judge.passed].reset_index(drop=True), rejects
 
 
-def _judge_duplicates(frame: pd.DataFrame, judge: _Judge) -> None:
-    """Give every row its `sale_id`; the first of equal ones is kept."""
-    day = frame["sale_date"].dt.strftime("%Y-%m-%d")
-    house = frame["house_id"]
-    frame.insert(0, "sale_id", house.where(day.isna(), house + "@" + day.astype("str").fillna("")))
-    passed = judge.passed
-    identity = frame.loc[passed, "sale_id"]
-    again = np.zeros(len(frame), dtype=bool)
-    again[passed] = identity.duplicated().to_numpy()
-    if not again.any():
-        return
-    first = frame.loc[passed].drop_duplicates("sale_id").set_index("sale_id")
-    repeated = frame.loc[again]
-    detail = "same house and date as row " + repeated["sale_id"].map(first["source_row"]).astype(str)
-    if "price" in frame.columns:
-        other = repeated["price"].to_numpy() != repeated["sale_id"].map(first["price"]).to_numpy()
-        detail = detail + np.where(other, ", other price", "")
-    judge.reject(again, "duplicate_sale", detail.reindex(frame.index))
-
-
-def _houses(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    sales = frame.reset_index(drop=True)
-    latest = sales.sort_values(["sale_date", "source_row"]).drop_duplicates("house_id", keep="last")
-    houses = latest[list(HOUSE_COLUMNS)].sort_values("house_id", ignore_index=True)
-    by_id = houses.set_index("house_id")
+def _houses(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, int]:
+    """Houses by id, sales with the place of their house, and how many houses lie in several places."""
+    order = np.lexsort((frame["source_row"].to_numpy(), frame["sale_date"].to_numpy()))
+    codes = pd.factorize(frame["house_id"])[0]
+    latest: npt.NDArray[np.int64] = np.zeros(int(codes.max(initial=-1)) + 1, dtype=np.int64)
+    latest[codes[order]] = order
+    houses = frame.iloc[latest][list(HOUSE_COLUMNS)].sort_values("house_id", ignore_index=True)
+    sales = frame.drop(columns=["listing_url", "unit"])
+    far = np.zeros(len(frame), dtype=bool)
     for name in ("latitude", "longitude", "address"):
-        sales[name] = sales["house_id"].map(by_id[name])
-    sales["address"] = sales["address"].astype(object).where(sales["address"].notna(), None)
-    sales = sales.drop(columns="listing_url")
+        sales[name] = frame[name].take(latest[codes]).array
+        if name != "address":
+            far |= (np.abs(sales[name] - frame[name]) > SAME_PLACE_DEGREES).to_numpy()
     ordered = [*SALE_COLUMNS, *(name for name in sales.columns if name not in SALE_COLUMNS)]
-    return houses, sales[ordered]
+    return houses, sales[ordered], len(np.unique(codes[far]))
 
 
-def _rejects(frame: pd.DataFrame, judge: _Judge, malformed: pd.DataFrame, source: str) -> pd.DataFrame:
-    out = ~judge.passed
-    ids = frame["house_id"].astype(object).where(frame["house_id"].notna(), None)
-    judged = pd.DataFrame(
-        {
-            "row": frame.index[out].to_numpy(dtype=np.int64),
-            "house_id": ids.to_numpy(dtype=object)[out],
-            "reason": judge.reason[out],
-            "detail": judge.detail[out],
-        }
-    )
-    ragged = malformed.assign(house_id=None, reason="malformed_row")
-    parts = [part for part in (judged, ragged) if len(part)]
-    rejects = pd.concat(parts).sort_values("row", ignore_index=True) if parts else judged
-    return rejects.assign(source=source)[list(REJECT_COLUMNS)]
+def _all_rejects(rejects: list[pd.DataFrame], table: Table) -> pd.DataFrame:
+    ragged = pd.DataFrame(table.malformed, columns=["row", "detail"])
+    ragged = ragged.assign(house_id=None, reason="malformed_row")
+    parts = [part for part in (*rejects, ragged) if len(part)]
+    if not parts:
+        return pd.DataFrame(columns=list(REJECT_COLUMNS))
+    joined = pd.concat(parts).sort_values("row", ignore_index=True, kind="stable")
+    joined["house_id"] = joined["house_id"].astype(object).where(joined["house_id"].notna(), None)
+    return joined.assign(source=table.name)[list(REJECT_COLUMNS)]
+
+
+def _counts(values: pd.Series) -> dict[str, int]:
+    return {str(value): int(count) for value, count in values.value_counts().sort_index().items()}

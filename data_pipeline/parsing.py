@@ -1,15 +1,70 @@
-"""From the text of a listings file to numbers and dates, a whole column at a time."""
+"""From the text of a listings file to numbers, a whole column at a time.
+
+Every rule looks at one value alone, so the result does not depend on how the
+file was cut into parts; what the whole column has to say (the decimal mark)
+is decided before, see :mod:`data_pipeline.formats`.
+"""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+DecimalMark = Literal[".", ","]
+
+SQUARE_METRES = {"m2": 1.0, "ft2": 0.3048**2}
+"""Square metres in one unit of area."""
+
 _MISSING = ("na", "nan", "null", "none", "<na>", "nat")
-_GROUPED = r"^-?\d{1,3}(?:,\d{3})+(?:\.\d+)?$"
-_CURRENCY = r"(?:[$€£¥]|\b(?:usd|cad|aud|eur|gbp|nzd|chf)\b)"
+_SPACES = "[\u0020\u00a0\u2009\u202f'’]"
+_CURRENCY = (
+    r"(?:(?:us|au|a|nz|nt|hk|ca|c|s|r|mx)?\$|[€£¥₹₽₩₪₺฿₫₴]|zł|"
+    r"\b(?:usd|cad|aud|eur|euro|euros|gbp|nzd|chf|sek|nok|dkk|pln|czk|huf|jpy|cny|inr|brl|mxn|zar|sgd|hkd)\b|"
+    r"\bkr\b\.?|\bfr\b\.?|,-+$|\bk\.k\.|\bv\.o\.n\.|\bvb\b)"
+)
 _TRUTHS = {"true": 1.0, "yes": 1.0, "y": 1.0, "false": 0.0, "no": 0.0, "n": 0.0}
+_AREA_UNIT = (
+    r"^(?P<value>[^a-zµ²]*?\d)\s*(?P<unit>m2|m²|m\^2|sqm|sq\.? ?m\.?|qm|mq|sq\.? ?met(?:er|re)s?|"
+    r"sqft|sq\.? ?ft\.?|ft2|ft²|sf|square f(?:ee|oo)t)\.?$"
+)
+_ROOMS = r"^(?P<value>\d+(?:[.,]\d+)?)\s*[A-Za-zÀ-ÿ][^\d]*$"
+_DEGREES = (
+    r"^(?P<before>[nsew])?\s*(?P<sign>-)?(?P<degrees>\d{1,3}(?:[.,]\d+)?)\s*°?\s*"
+    r"(?:(?P<minutes>\d{1,2}(?:[.,]\d+)?)\s*['′’]\s*(?:(?P<seconds>\d{1,2}(?:[.,]\d+)?)\s*(?:[\"″”]|'')\s*)?)?"
+    r"(?P<after>[nsew])?$"
+)
+
+
+def stripped(text: pd.Series) -> pd.Series:
+    """The strings without blanks and null characters at their ends; an empty one is missing."""
+    values = text.str.replace("\0", "", regex=False).str.strip()
+    return values.mask(values == "")
+
+
+def as_text(column: pd.Series) -> pd.Series:
+    """A column of any kind as strings, each value by itself; whole numbers lose their ``.0``."""
+    if isinstance(column.dtype, pd.StringDtype):
+        return stripped(column.astype("str"))
+    if pd.api.types.is_datetime64_any_dtype(column):
+        days = column.dt.tz_localize(None) if column.dt.tz is not None else column
+        text = np.datetime_as_string(days.to_numpy().astype("datetime64[D]")).astype(object)
+        return pd.Series(text, index=column.index).where(column.notna(), None).astype("str")
+    there = column.notna()
+    values = column.astype(object).where(there, None).map(_one_text, na_action="ignore")
+    return stripped(values.astype("str"))
+
+
+def _one_text(value: object) -> str:
+    if isinstance(value, float | np.floating) and float(value).is_integer() and abs(float(value)) < 1e15:
+        return str(int(value))
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    return str(value)
 
 
 def without_missing(text: pd.Series) -> pd.Series:
@@ -19,62 +74,112 @@ def without_missing(text: pd.Series) -> pd.Series:
     return text.mask(text.str.lower().isin(_MISSING))
 
 
-def numbers(text: pd.Series) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Read numbers; ``1,234,567`` and ``$ 450000`` count, ``450000,50`` does not.
+def numbers(text: pd.Series, decimal: DecimalMark = ".") -> tuple[Floats, Flags]:
+    """Read numbers such as ``1,234,567``, ``$ 450000`` and ``1 234 567 €``.
+
+    Args:
+        text: Strings.
+        decimal: Decimal mark. With ``"."``, ``450000,50`` is no number; with
+            ``","``, ``450.000,50`` is four hundred and fifty thousand and a half.
 
     Returns:
         Values, NaN where there is none, and whether there was a text that is
         no finite number.
     """
     text = without_missing(text)
-    values = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
     there = text.notna().to_numpy()
-    values[~there] = np.nan
+    first = text if decimal == "." else text.where(~text.str.contains(r"[.,]", na=False))
+    values = pd.to_numeric(first, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
     odd = there & ~np.isfinite(values)
     if odd.any():
         rest = text[odd].str.lower().str.replace(_CURRENCY, "", regex=True).str.strip()
         truths = rest.map(_TRUTHS).to_numpy(dtype=np.float64, na_value=np.nan)
-        rest = rest.where(~rest.str.match(_GROUPED), rest.str.replace(",", "", regex=False))
-        read = pd.to_numeric(rest, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-        values[odd] = np.where(np.isnan(truths), read, truths)
+        values[odd] = np.where(np.isnan(truths), _plain(rest, decimal), truths)
     unreadable = there & ~np.isfinite(values)
     values[unreadable] = np.nan
     return values, unreadable
 
 
-def dates(text: pd.Series, date_format: str | None) -> tuple[pd.Series, npt.NDArray[np.bool_]]:
-    """Read calendar dates; the time of day and its zone are left out.
+def _plain(text: pd.Series, decimal: DecimalMark) -> Floats:
+    """Numbers with or without marks between thousands, NaN where a text is none."""
+    thousands = "," if decimal == "." else "."
+    mark, other = ("\\" + decimal if decimal == "." else ","), ("\\." if thousands == "." else ",")
+    grouped = text.str.match(rf"^-?\d{{1,3}}(?:(?:{other}|{_SPACES})\d{{3}})+(?:{mark}\d+)?$")
+    millions = text.str.match(rf"^-?\d{{1,3}}(?:{mark}\d{{3}}){{2,}}$")
+    known = grouped | millions | text.str.match(rf"^[-+]?(?:\d+{mark}?\d*|{mark}\d+)(?:e[-+]?\d+)?$")
+    digits = text.where(known)
+    digits = digits.where(~millions, digits.str.replace(decimal, "", regex=False))
+    digits = digits.where(~grouped, digits.str.replace(rf"{other}|{_SPACES}", "", regex=True))
+    if decimal == ",":
+        digits = digits.str.replace(",", ".", regex=False)
+    return pd.to_numeric(digits, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
 
-    Args:
-        text: Strings.
-        date_format: As for ``strptime``; None reads ISO 8601 (``2014-05-02``,
-            ``20140502T000000``, ``2014-05``) and nothing else, because
-            ``3/4/2016`` has two meanings.
 
-    Returns:
-        ``datetime64[ns]`` dates, NaT where there is none, and whether there
-        was a text that is no date.
-    """
+def prices(text: pd.Series, decimal: DecimalMark = ".") -> tuple[Floats, Flags]:
+    """Read prices: numbers, and ``450k`` or ``1.2m`` for thousands and millions."""
+    values, odd = numbers(text, decimal)
+    if odd.any():
+        rest = text[odd].str.lower().str.replace(_CURRENCY, "", regex=True).str.strip()
+        parts = rest.str.extract(r"^(?P<value>[\d.,]*\d)\s*(?P<unit>k|m|mio|mn|million)\.?$")
+        factor = parts["unit"].map({"k": 1e3, "m": 1e6, "mio": 1e6, "mn": 1e6, "million": 1e6})
+        read = _plain(parts["value"].fillna(""), decimal) * factor.to_numpy(dtype=np.float64)
+        odd = _fill_in(values, odd, read)
+    return values, odd
+
+
+def rooms(text: pd.Series, decimal: DecimalMark = ".") -> tuple[Floats, Flags]:
+    """Read counts of rooms: numbers, and ``3 bed`` or ``2½``."""
+    values, odd = numbers(text, decimal)
+    if odd.any():
+        rest = text[odd].str.replace("½", ".5", regex=False)
+        number = rest.str.extract(_ROOMS)["value"].fillna(rest).str.replace(",", ".", regex=False)
+        read = pd.to_numeric(number, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+        odd = _fill_in(values, odd, np.where(np.isfinite(read), read, np.nan))
+    return values, odd
+
+
+def areas(text: pd.Series, unit: str, decimal: DecimalMark = ".") -> tuple[Floats, Flags]:
+    """Read areas into square metres; a unit that is written with the number counts."""
+    values, odd = numbers(text, decimal)
+    values *= SQUARE_METRES[unit]
+    if odd.any():
+        parts = text[odd].str.lower().str.extract(_AREA_UNIT)
+        read, _ = numbers(parts["value"], decimal)
+        feet = parts["unit"].str.contains("f", regex=False, na=False).to_numpy(dtype=bool)
+        read = read * np.where(feet, SQUARE_METRES["ft2"], SQUARE_METRES["m2"])
+        odd = _fill_in(values, odd, read)
+    return values, odd
+
+
+def coordinates(text: pd.Series) -> tuple[Floats, Flags]:
+    """Read coordinates: numbers with a point or a comma, ``25.88° N``, ``80°09'22" W``."""
     text = without_missing(text)
-    there = text.notna()
-    if date_format is not None:
-        read = pd.to_datetime(text, format=date_format, errors="coerce", utc="%z" in date_format)
-        if read.dt.tz is not None:
-            read = read.dt.tz_localize(None)
-    else:
-        read = pd.Series(pd.NaT, index=text.index, dtype="datetime64[s]")
-        shapes = (
-            (r"^\d{4}-\d{2}-\d{2}(?:$|[T ])", 10, "%Y-%m-%d"),
-            (r"^\d{8}(?:$|T)", 8, "%Y%m%d"),
-            (r"^\d{4}-\d{2}$", 7, "%Y-%m"),
+    there = text.notna().to_numpy()
+    values = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
+    odd = there & ~np.isfinite(values)
+    values[~np.isfinite(values)] = np.nan
+    if odd.any():
+        rest = text[odd]
+        single = rest.str.match(r"^-?\d+,\d+$")
+        read = pd.to_numeric(rest.where(single).str.replace(",", ".", regex=False), errors="coerce")
+        odd = _fill_in(values, odd, read.to_numpy(dtype=np.float64, na_value=np.nan))
+    if odd.any():
+        parts = text[odd].str.lower().str.extract(_DEGREES)
+        degrees, minutes, seconds = (
+            pd.to_numeric(parts[name].str.replace(",", ".", regex=False), errors="coerce").to_numpy(
+                dtype=np.float64, na_value=np.nan
+            )
+            for name in ("degrees", "minutes", "seconds")
         )
-        for pattern, length, shape in shapes:
-            fits = text.str.match(pattern, na=False)
-            if fits.any():
-                read[fits] = pd.to_datetime(
-                    text[fits].str.slice(0, length), format=shape, errors="coerce"
-                ).astype("datetime64[s]")
-    read = read.dt.normalize()
-    readable = read.notna() & (read >= pd.Timestamp(1700, 1, 1)) & (read <= pd.Timestamp(2261, 1, 1))
-    read = read.where(readable).astype("datetime64[ns]")
-    return read, (there & ~readable).to_numpy()
+        read = degrees + np.nan_to_num(minutes) / 60 + np.nan_to_num(seconds) / 3600
+        letter = parts["after"].fillna(parts["before"])
+        minus = (letter.isin(["s", "w"]) | parts["sign"].notna()).to_numpy(dtype=bool)
+        read = np.where(letter.notna() | np.isfinite(minutes), np.where(minus, -read, read), np.nan)
+        odd = _fill_in(values, odd, read)
+    return values, odd
+
+
+def _fill_in(values: Floats, odd: Flags, read: Floats) -> Flags:
+    """Put the values that were read after all into their places; what stays odd."""
+    values[odd] = np.where(np.isfinite(read), read, np.nan)
+    return odd & np.isnan(values)

@@ -1,67 +1,130 @@
-"""Reading a listings file as text: CSV, TSV, Parquet, GeoJSON, GeoPackage.
+"""Opening a listings source: a table that is read in parts.
 
-Everything arrives as strings, so that the rules in
-:mod:`data_pipeline.listings` judge what the file says and not what a reader
-made of it.
+CSV and TSV arrive as strings; other kinds keep the types of their cells,
+which :func:`data_pipeline.parsing.as_text` turns into strings one by one.
+The rules in :mod:`data_pipeline.listings` thus judge what the source says and
+not what a reader made of it.
 """
 
 from __future__ import annotations
 
-import codecs
-import csv
-import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from housevis.core.errors import ConfigError, ListingsError
+from data_pipeline.column_names import LATITUDE_COLUMN, LONGITUDE_COLUMN
+from housevis.core.errors import ListingsError
 
-LATITUDE_COLUMN = "geometry_latitude"
-LONGITUDE_COLUMN = "geometry_longitude"
-"""Columns that the points of GeoJSON and GeoPackage become."""
+PART_ROWS = 50_000
+"""Rows that are worked on at a time, about."""
 
 _TEXT_SUFFIXES = {".csv", ".tsv", ".txt"}
 _PARQUET_SUFFIXES = {".parquet", ".pq"}
 _GEOMETRY_SUFFIXES = {".geojson", ".json", ".gpkg"}
+_EXCEL_SUFFIXES = {".xlsx", ".xlsm"}
 _WGS84 = 4326
 
 
-def read_table(path: Path, encoding: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A listings file as strings.
+@dataclass(frozen=True)
+class Table:
+    """A source of listings.
+
+    Attributes:
+        name: Short name, kept with rejected rows.
+        where: Path or address, for messages; it holds no secret.
+        kind: What was recognised, for a reader.
+        header: Column names.
+        parts: Column names -> the rows of these columns, part by part; the
+            index is the line in the source, the header being line 1.
+        malformed: Rows whose number of fields is not the header's: line and
+            detail; complete when all parts have been read.
+    """
+
+    name: str
+    where: str
+    kind: str
+    header: list[str]
+    parts: Callable[[Sequence[str]], Iterator[pd.DataFrame]]
+    malformed: list[tuple[int, str]] = field(default_factory=list)
+
+
+def open_table(
+    path: Path,
+    *,
+    encoding: str = "utf-8",
+    sheet: str | None = None,
+    crs: str = "EPSG:4326",
+    part_rows: int = PART_ROWS,
+) -> Table:
+    """Open a listings file.
 
     Args:
         path: The file.
         encoding: Of a text file.
-
-    Returns:
-        The frame: strings, missing where a value is empty. Its index is the
-        line of the file, the header being line 1; empty lines are left out.
-        And the rows whose number of fields is not the header's: `row`, `detail`.
+        sheet: Sheet of an Excel file or layer of a GeoPackage; None takes the first.
+        crs: Of geometries that know none of their own.
+        part_rows: Rows in a part, about.
 
     Raises:
         ListingsError: The file is missing, empty, of an unknown kind, damaged
-            or in another encoding; names the line where it can.
+            or in another encoding; names the line where it can. Reading the
+            parts raises it too.
         ConfigError: The encoding is unknown.
     """
     _check_there(path)
     suffix = path.suffix.lower()
     if suffix in _TEXT_SUFFIXES:
-        return _read_text(path, _codec(encoding))
+        from data_pipeline.text_tables import open_text
+
+        return open_text(path, encoding, part_rows)
     if suffix in _PARQUET_SUFFIXES:
-        frame = _read_parquet(path)
-    elif suffix in _GEOMETRY_SUFFIXES:
-        frame = _read_geometry(path)
-    else:
-        raise ListingsError(
-            f"listings of the kind {path.suffix or '(no suffix)'!r} cannot be read",
-            where=str(path),
-            remedy="Save them as .csv, .tsv, .parquet, .geojson or .gpkg.",
-        )
-    frame = _stripped(pd.DataFrame({str(name): _as_text(frame[name]) for name in frame.columns}))
-    frame.index = pd.RangeIndex(2, len(frame) + 2)
-    return frame, pd.DataFrame(columns=["row", "detail"])
+        return _open_parquet(path, crs, part_rows)
+    if suffix in _GEOMETRY_SUFFIXES:
+        return _table_of(path, "map file", _read_geometry(path, sheet, crs), part_rows)
+    if suffix in _EXCEL_SUFFIXES:
+        return _open_excel(path, sheet, part_rows)
+    raise ListingsError(
+        f"listings of the kind {path.suffix or '(no suffix)'!r} cannot be read",
+        where=str(path),
+        remedy="Save them as .csv, .tsv, .parquet, .geojson, .gpkg or .xlsx; unpack what is compressed.",
+    )
+
+
+def frames(
+    rows: Iterator[Sequence[Any]],
+    header: Sequence[str],
+    wanted: Sequence[str],
+    first_line: int,
+    part_rows: int,
+) -> Iterator[pd.DataFrame]:
+    """Rows of cells as frames of the wanted columns, `part_rows` at a time; empty rows are left out."""
+    positions = [header.index(name) for name in wanted]
+    line = first_line
+    while block := list(islice(rows, part_rows)):
+        lines = [line + number for number, row in enumerate(block) if any(cell is not None for cell in row)]
+        kept = [block[number - line] for number in lines]
+        columns = {
+            name: pd.Series([row[at] if at < len(row) else None for row in kept], dtype=object)
+            for name, at in zip(wanted, positions, strict=True)
+        }
+        yield pd.DataFrame(columns).set_axis(pd.Index(lines, dtype="int64"))
+        line += len(block)
+
+
+def first_rows(parts: Iterator[pd.DataFrame], count: int) -> tuple[pd.DataFrame, Iterator[pd.DataFrame]]:
+    """The first `count` rows, and all parts again from the start."""
+    held: list[pd.DataFrame] = []
+    rows = 0
+    while rows < count and (more := list(islice(parts, 1))):
+        held += more
+        rows += len(more[0])
+    sample = pd.concat(held).iloc[:count] if held else pd.DataFrame()
+    return sample, chain(held, parts)
 
 
 def _check_there(path: Path) -> None:
@@ -75,234 +138,135 @@ def _check_there(path: Path) -> None:
         raise ListingsError("the listings file is empty", where=str(path), remedy="Export it again.")
 
 
-def _codec(encoding: str) -> str:
-    try:
-        name = codecs.lookup(encoding).name
-    except LookupError:
-        raise ConfigError(
-            f"{encoding!r} is no known text encoding",
-            where="listings.encoding",
-            remedy='Set encoding = "utf-8" or encoding = "latin-1".',
-        ) from None
-    return "utf-8-sig" if name == "utf-8" else name
+def _table_of(path: Path, kind: str, frame: pd.DataFrame, part_rows: int) -> Table:
+    header = [str(name) for name in frame.columns]
+    frame = frame.set_axis(header, axis=1).set_axis(pd.RangeIndex(2, len(frame) + 2))
+    frame = frame.loc[:, ~frame.columns.duplicated()]
+
+    def parts(wanted: Sequence[str]) -> Iterator[pd.DataFrame]:
+        for start in range(0, len(frame), part_rows):
+            yield frame.iloc[start : start + part_rows][list(wanted)]
+
+    return Table(path.name, str(path), kind, header, parts)
 
 
-def _read_header(path: Path, codec: str) -> tuple[list[str], str]:
-    """Column names and delimiter."""
-    try:
-        with path.open(encoding=codec, newline="") as file:
-            first = file.readline()
-            delimiter = _delimiter(path, first)
-            file.seek(0)
-            names = [name.strip() for name in next(csv.reader(file, delimiter=delimiter))]
-    except UnicodeError:
-        raise _wrong_encoding(path, codec) from None
-    except csv.Error as problem:
-        raise _unreadable(path, str(problem)) from None
-    if "\0" in first:
-        raise _wrong_encoding(path, codec)
-    if not any(names):
-        raise ListingsError(
-            "the first line is empty, so there are no column names",
-            where=f"{path}, line 1",
-            remedy="The first line must name the columns.",
-        )
-    return names, delimiter
-
-
-def _delimiter(path: Path, header: str) -> str:
-    if path.suffix.lower() == ".tsv":
-        return "\t"
-    outside_quotes = re.sub(r'"[^"]*"', "", header)
-    return max(",;\t|", key=outside_quotes.count)
-
-
-def _wrong_encoding(path: Path, codec: str) -> ListingsError:
-    name = codec.removesuffix("-sig")
-    with path.open("rb") as file:
-        begin = file.read(4)
-        if begin[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) and not name.startswith("utf-16"):
-            return ListingsError(
-                f"the file is UTF-16, not {name}",
-                where=f"{path}, line 1",
-                remedy='Set encoding = "utf-16" under [listings].',
-            )
-        file.seek(0)
-        for number, line in enumerate(file, start=1):
-            try:
-                text = line.decode(codec if number == 1 else name)
-            except UnicodeError:
-                return ListingsError(
-                    f"this line is not valid {name}",
-                    where=f"{path}, line {number}",
-                    remedy='Set encoding = "latin-1" under [listings], or save the file as UTF-8.',
-                )
-            if "\0" in text:
-                return ListingsError(
-                    "this line holds a null byte, so this is no text file",
-                    where=f"{path}, line {number}",
-                    remedy="Export it again as CSV in UTF-8.",
-                )
-    return ListingsError(
-        f"the file is not valid {name}",
-        where=str(path),
-        remedy='Set encoding = "latin-1" under [listings], or save the file as UTF-8.',
-    )
-
-
-def _read_text(path: Path, codec: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _open_parquet(path: Path, crs: str, part_rows: int) -> Table:
     import pyarrow
-    from pyarrow import csv as arrow
+    from pyarrow import parquet
 
-    names, delimiter = _read_header(path, codec)
-    columns = [str(number) for number in range(len(names))]
-    odd: list[tuple[int, str, int]] = []
-
-    def set_aside(row: Any) -> str:
-        odd.append((row.number, row.text, row.actual_columns))
-        return "skip"
-
-    try:
-        table = arrow.read_csv(
-            path,
-            read_options=arrow.ReadOptions(
-                use_threads=False, column_names=columns, encoding=codec.removesuffix("-sig")
-            ),
-            parse_options=arrow.ParseOptions(
-                delimiter=delimiter,
-                newlines_in_values=True,
-                ignore_empty_lines=False,
-                invalid_row_handler=set_aside,
-            ),
-            convert_options=arrow.ConvertOptions(
-                column_types=dict.fromkeys(columns, pyarrow.string()),
-                null_values=[""],
-                strings_can_be_null=True,
-            ),
-        )
-    except UnicodeError:
-        raise _wrong_encoding(path, codec) from None
-    except (pyarrow.ArrowException, OSError) as problem:
-        if "UTF8" in str(problem):
-            raise _wrong_encoding(path, codec) from None
-        raise _unreadable(path, str(problem)) from None
-    frame = table.to_pandas().astype("str")
-    lines, odd_lines = _line_numbers(frame, [(number, text.count("\n")) for number, text, _ in odd])
-    _check_quotes(path, codec, frame, lines, [text for _, text, _ in odd], odd_lines)
-    frame.index = pd.Index(lines)
-    frame.columns = pd.Index(names)
-    frame = frame.iloc[1:].loc[:, ~frame.columns.duplicated()]
-    frame = _stripped(frame.loc[frame.notna().any(axis=1)])
-    malformed = pd.DataFrame(
-        [
-            (line, f"{count} fields, the header has {len(names)}")
-            for line, (_, text, count) in zip(odd_lines, odd, strict=True)
-            if text.strip()
-        ],
-        columns=["row", "detail"],
-    )
-    return frame, malformed
-
-
-def _check_quotes(
-    path: Path, codec: str, frame: pd.DataFrame, lines: list[int], odd: list[str], odd_lines: list[int]
-) -> None:
-    """A quote that is never closed would swallow the rest of the file into one value."""
-    if codec.startswith(("utf-16", "utf-32")) or _count_quotes(path) % 2 == 0:
-        return
-    swallowing = [line for line, text in zip(odd_lines, odd, strict=True) if "\n" in text.strip()]
-    for name in frame.columns:
-        broken = frame[name].str.contains("\n", regex=False, na=False).to_numpy()
-        swallowing += [lines[position] for position in np.flatnonzero(broken)[-1:]]
-    if swallowing:
-        raise ListingsError(
-            "a double quote is opened and never closed",
-            where=f"{path}, line {max(swallowing)}",
-            remedy="Close the quote, or write it twice where it belongs to the value.",
-        )
-
-
-def _count_quotes(path: Path) -> int:
-    with path.open("rb") as file:
-        return sum(block.count(b'"') for block in iter(lambda: file.read(1 << 20), b""))
-
-
-def _line_numbers(frame: pd.DataFrame, odd: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
-    """The lines on which the records of `frame` and the odd ones begin; a quoted value may span lines.
-
-    Args:
-        frame: The regular records, the header first.
-        odd: Record number (from 1) and line breaks of each other record.
-    """
-    breaks = np.zeros(len(frame) + len(odd), dtype=np.int64)
-    is_odd = np.zeros(len(breaks), dtype=bool)
-    for number, count in odd:
-        is_odd[number - 1] = True
-        breaks[number - 1] = count
-    inside = np.zeros(len(frame), dtype=np.int64)
-    for name in frame.columns:
-        if frame[name].str.contains("\n", regex=False, na=False).any():
-            inside += frame[name].str.count("\n").fillna(0).to_numpy(dtype=np.int64)
-    breaks[~is_odd] = inside
-    begins = 1 + np.arange(len(breaks)) + np.concatenate([[0], np.cumsum(breaks)[:-1]])
-    return begins[~is_odd].tolist(), begins[is_odd].tolist()
-
-
-def _stripped(frame: pd.DataFrame) -> pd.DataFrame:
-    columns = {}
-    for name in frame.columns:
-        values = frame[name].str.replace("\0", "", regex=False).str.strip()
-        columns[name] = values.mask(values == "")
-    return pd.DataFrame(columns, index=frame.index)
-
-
-def _unreadable(path: Path, cause: str) -> ListingsError:
-    cause = cause.removeprefix("Error tokenizing data. C error: ").strip()
-    return ListingsError(
-        f"the table cannot be read: {cause}",
-        where=str(path),
-        remedy="Look for a double quote that is opened and never closed, or export the file again.",
-    )
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    import pyarrow
-
-    try:
-        return pd.read_parquet(path)
-    except (pyarrow.ArrowException, OSError, ValueError) as problem:
-        raise ListingsError(
+    def damaged(problem: Exception) -> ListingsError:
+        return ListingsError(
             f"this is no Parquet file, or it is damaged ({problem.__class__.__name__})",
             where=str(path),
             remedy="Export it again.",
-        ) from None
-
-
-def _read_geometry(path: Path) -> pd.DataFrame:
-    """A table whose geometries became :data:`LATITUDE_COLUMN` and :data:`LONGITUDE_COLUMN`."""
-    import geopandas
-    import pyogrio.errors
+        )
 
     try:
-        table = geopandas.read_file(path)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.FeatureError, OSError, ValueError) as problem:
+        with parquet.ParquetFile(path) as file:
+            header = list(file.schema_arrow.names)
+            geographic = b"geo" in (file.schema_arrow.metadata or {})
+    except (pyarrow.ArrowException, OSError, ValueError) as problem:
+        raise damaged(problem) from None
+    if geographic:
+        return _table_of(path, "GeoParquet", _read_geometry(path, None, crs), part_rows)
+
+    def parts(wanted: Sequence[str]) -> Iterator[pd.DataFrame]:
+        line = 2
+        try:
+            with parquet.ParquetFile(path) as file:
+                for batch in file.iter_batches(batch_size=part_rows, columns=list(wanted)):
+                    frame = batch.to_pandas(ignore_metadata=True)[list(wanted)]
+                    yield frame.set_axis(pd.RangeIndex(line, line + len(frame)))
+                    line += len(frame)
+        except (pyarrow.ArrowException, OSError, ValueError) as problem:
+            raise damaged(problem) from None
+
+    return Table(path.name, str(path), "Parquet", header, parts)
+
+
+def _open_excel(path: Path, sheet: str | None, part_rows: int) -> Table:
+    import zipfile
+
+    import openpyxl
+    from openpyxl.utils.exceptions import InvalidFileException
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except (InvalidFileException, zipfile.BadZipFile, KeyError, OSError, ValueError) as problem:
+        raise ListingsError(
+            f"this is no Excel file, or it is damaged ({problem.__class__.__name__})",
+            where=str(path),
+            remedy="Open it in a spreadsheet program and save it again as .xlsx.",
+        ) from None
+    names = [worksheet.title for worksheet in book.worksheets]
+    if sheet is not None and sheet not in names:
+        book.close()
+        raise _no_sheet(path, sheet, names)
+    chosen = sheet or names[0]
+    rows = book[chosen].iter_rows(values_only=True)
+    header_line, header = 0, []
+    for line, row in enumerate(rows, start=1):
+        if any(cell is not None for cell in row):
+            header_line, header = line, ["" if cell is None else str(cell).strip() for cell in row]
+            break
+    book.close()
+    if not header:
+        raise ListingsError(
+            f"sheet {chosen!r} is empty", where=str(path), remedy="Name another one in listings.sheet."
+        )
+
+    def parts(wanted: Sequence[str]) -> Iterator[pd.DataFrame]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            again = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        try:
+            cells = islice(again[chosen].iter_rows(values_only=True), header_line, None)
+            yield from frames(cells, header, wanted, header_line + 1, part_rows)
+        finally:
+            again.close()
+
+    return Table(path.name, str(path), f"Excel, sheet {chosen!r}", header, parts)
+
+
+def _no_sheet(path: Path, sheet: str, names: Sequence[str]) -> ListingsError:
+    return ListingsError(
+        f"there is no sheet or layer {sheet!r}",
+        where=str(path),
+        remedy=f"Set listings.sheet to one of: {', '.join(names)}.",
+    )
+
+
+def _read_geometry(path: Path, layer: str | None, crs: str) -> pd.DataFrame:
+    """A table whose geometries became coordinates in degrees."""
+    import geopandas
+    import pyogrio
+    import pyogrio.errors
+
+    problems = (
+        *(pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError),
+        *(OSError, ValueError),
+    )
+    try:
+        if path.suffix.lower() in _PARQUET_SUFFIXES:
+            table = geopandas.read_parquet(path)
+        else:
+            layers = [str(name) for name, _ in pyogrio.list_layers(path)]
+            if layer is not None and layer not in layers:
+                raise _no_sheet(path, layer, layers)
+            table = geopandas.read_file(path, layer=layer or layers[0])
+    except problems as problem:
         raise ListingsError(
             f"the map file cannot be read ({problem.__class__.__name__})",
             where=str(path),
             remedy="Check that it opens in a GIS, then export it again as GeoJSON or GeoPackage.",
         ) from None
-    frame = pd.DataFrame(table.drop(columns="geometry", errors="ignore"))
-    if isinstance(table, geopandas.GeoDataFrame):
-        points = table.geometry.representative_point()
-        if points.crs is not None:
-            points = points.to_crs(_WGS84)
-        frame[LATITUDE_COLUMN], frame[LONGITUDE_COLUMN] = points.y, points.x
+    if not isinstance(table, geopandas.GeoDataFrame):
+        return pd.DataFrame(table)
+    frame = pd.DataFrame(table.drop(columns=table.geometry.name))
+    points = table.geometry.representative_point()
+    points = points.set_crs(crs) if points.crs is None else points
+    points = points.to_crs(_WGS84)
+    frame[LATITUDE_COLUMN], frame[LONGITUDE_COLUMN] = points.y, points.x
     return frame
-
-
-def _as_text(column: pd.Series) -> pd.Series:
-    if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
-        column = column.astype("Int64")
-    if pd.api.types.is_datetime64_any_dtype(column):
-        column = column.dt.strftime("%Y-%m-%d")
-    return column.astype(object).where(column.notna(), None).map(str, na_action="ignore").astype("str")
