@@ -121,10 +121,21 @@ def run(
 
 
 @app.command()
-def ingest(config: ConfigFile, scheduler: Scheduler = None, runs: RunsFolder = Path("runs")) -> None:
+def ingest(
+    config: ConfigFile,
+    preview: Annotated[
+        bool,
+        typer.Option("--preview", help="Only show the columns, what is understood and what is rejected."),
+    ] = False,
+    scheduler: Scheduler = None,
+    runs: RunsFolder = Path("runs"),
+) -> None:
     """Analysts: read and validate the listings into the database."""
     from housevis import pipeline
 
+    if preview:
+        _print(pipeline.preview_ingest(load_config(config)))
+        return
     with _project(config, runs, scheduler=scheduler) as project:
         _print(pipeline.ingest(project))
 

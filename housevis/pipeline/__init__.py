@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from housevis.pipeline.data_steps import ingest, plan_tiles, tiles
+    from housevis.pipeline.data_steps import ingest, plan_tiles, preview_ingest, tiles
     from housevis.pipeline.embedding import embed
     from housevis.pipeline.evaluating import evaluate
     from housevis.pipeline.explaining import explain
@@ -34,6 +34,7 @@ _MODULES = {
     "ingest": "data_steps",
     "plan_tiles": "data_steps",
     "plan_removal": "removal",
+    "preview_ingest": "data_steps",
     "remove": "removal",
     "report": "pages",
     "run": "running",
@@ -53,6 +54,7 @@ __all__ = [
     "ingest",
     "plan_removal",
     "plan_tiles",
+    "preview_ingest",
     "remove",
     "report",
     "run",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from data_pipeline import steps
+from data_pipeline.ingest_text import describe_preview, mapping_line, remarks
 from data_pipeline.plan import plan_tiles as tile_plan
 from db.filled import typical_sale
+from housevis.core.config import Config
 from housevis.core.errors import ConfigError
 from housevis.pipeline.picture_steps import for_pictures
 from housevis.pipeline.project import Project
@@ -25,15 +27,28 @@ def ingest(project: Project) -> StepResult:
     encode(typical_sale(project.engine), project.config.pricing.attributes)
     rejected = sum(found.rejected.values())
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(found.rejected.items()))
-    lines = [
+    lines = [mapping_line(found.column_mapping, found.column_sources)] if found.column_mapping else []
+    lines += [
         f"listings: {found.rows:,} rows in, {found.sales:,} sales of {found.houses:,} houses kept, "
-        f"{rejected:,} rejected" + (f" ({reasons})" if reasons else "")
+        f"{rejected:,} rejected" + (f" ({reasons})" if reasons else ""),
+        *remarks(found),
     ]
     try:
         check_stored_attributes(project)
     except ConfigError as problem:
         lines.append(f"before `housevis train CONFIG`: {problem}")
     return StepResult("ingest", lines, asdict(found), found.seconds, found.skipped)
+
+
+def preview_ingest(config: Config) -> StepResult:
+    """Say what `ingest` would understand, keep and reject; nothing is stored.
+
+    Raises:
+        ListingsError: The listings cannot be read.
+        ConfigError: A setting of the listings is wrong.
+    """
+    listings, found = steps.preview(config)
+    return StepResult("ingest", describe_preview(listings, found), asdict(found))
 
 
 def check_stored_attributes(project: Project) -> None:
