@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -64,6 +64,26 @@ def open_geocoder(
         return {address: known[address] for address in addresses}
 
     return geocode
+
+
+def forget_addresses(folder: Path, addresses: Collection[str]) -> int:
+    """Take addresses out of the file of answers.
+
+    Returns:
+        How many there were.
+    """
+    cache = folder / _FILE
+    if not addresses or not cache.is_file():
+        return 0
+    everything = json.loads(cache.read_text(encoding="utf-8"))
+    forgotten = 0
+    for known in everything.values():
+        for address in set(known) & set(addresses):
+            del known[address]
+            forgotten += 1
+    if forgotten:
+        write_file(cache, json.dumps(everything, ensure_ascii=False, indent=0))
+    return forgotten
 
 
 def _ask(

@@ -91,10 +91,11 @@ class HousePictures:
             ) from None
 
     def remove(self, house_ids: Iterable[str]) -> None:
-        """Take the pictures of houses out, in one transaction."""
+        """Take the pictures of houses out, in one transaction; their bytes are overwritten."""
         if not self._is_there():
             return
         connection = self._connect()
+        connection.execute("PRAGMA secure_delete = ON")
         with connection:
             connection.executemany(
                 "DELETE FROM house_pictures WHERE house_id = ?", [(house_id,) for house_id in house_ids]

@@ -17,9 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import mercantile
+import numpy as np
 
-from data_pipeline.frames import tiles_needed
+from data_pipeline.archive import TileArchive
+from data_pipeline.frames import tile_keys_needed
+from data_pipeline.geocoding import forget_addresses
 from data_pipeline.steps import listings_section
+from data_pipeline.tiles import tiles_of_keys
 from db.removal_store import (
     FINISHED,
     begin_removal,
@@ -39,7 +43,7 @@ from housevis.pipeline.removal_files import (
     remove_features,
     remove_from_exports,
     remove_from_run,
-    remove_tiles,
+    remove_imagery,
 )
 from housevis.pipeline.results import StepResult
 from housevis.runs import Run, list_runs, withdraw, write_json
@@ -132,7 +136,10 @@ def remove(project: Project, house_ids: Sequence[str]) -> StepResult:
         _clean_run(project, run, removal)
     removal.removed["features"] += remove_features(project.workspace, removal.image_keys)
     _note(project, removal)
-    removal.removed["tiles"] += remove_tiles(project.workspace, removal.tiles)
+    removal.removed += remove_imagery(project.workspace, removal.house_ids, removal.tiles)
+    removal.removed["geocoded addresses"] += forget_addresses(
+        project.workspace.folder, _lonely_addresses(project, removal.house_ids)
+    )
     rows, unseen = remove_from_exports(project.workspace, removal.house_ids)
     removal.removed["rows of exports"] += rows
     _delete_rows(project, removal)
@@ -187,14 +194,27 @@ def _check_known(project: Project, house_ids: Sequence[str], listed: set[str]) -
 
 
 def _lonely_tiles(project: Project, house_ids: Sequence[str]) -> set[mercantile.Tile]:
-    """The tiles that these houses need and no other."""
-    imagery, size = project.config.imagery, project.config.vision.image_size
+    """The tiles of every zoom in the archive that these houses need and no other."""
     gone = house_places(project.engine, house_ids)
     if gone.empty or not project.workspace.archive.is_file():
         return set()
-    houses = read_houses(project.engine)
+    with TileArchive(project.workspace.archive) as archive:
+        zooms = archive.zooms()
+    houses, size = read_houses(project.engine), project.config.vision.image_size
     others = houses[~houses["house_id"].isin(house_ids)]
-    return set(tiles_needed(gone, imagery, size)) - set(tiles_needed(others, imagery, size))
+    lonely: set[mercantile.Tile] = set()
+    for zoom in zooms:
+        section = project.config.imagery.model_copy(update={"zoom": zoom})
+        keys = np.setdiff1d(tile_keys_needed(gone, section, size), tile_keys_needed(others, section, size))
+        lonely.update(tiles_of_keys(keys, zoom))
+    return lonely
+
+
+def _lonely_addresses(project: Project, house_ids: Sequence[str]) -> set[str]:
+    """The addresses that only these houses have."""
+    houses = read_houses(project.engine)
+    gone = houses["house_id"].isin(house_ids)
+    return set(houses.loc[gone, "address"].dropna()) - set(houses.loc[~gone, "address"].dropna())
 
 
 def _note(project: Project, removal: Removal) -> None:

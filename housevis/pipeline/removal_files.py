@@ -62,16 +62,21 @@ def remove_features(workspace: Workspace, image_keys: Sequence[str]) -> int:
     return sum(FeatureStore(folder).remove(image_keys) for folder in folders)
 
 
-def remove_tiles(workspace: Workspace, tiles: Sequence[mercantile.Tile]) -> int:
-    """Take tiles out of the archive, their bytes overwritten; the number that were there."""
-    if not tiles or not workspace.archive.is_file():
-        return 0
+def remove_imagery(
+    workspace: Workspace, house_ids: Collection[str], tiles: Sequence[mercantile.Tile]
+) -> Counter[str]:
+    """Take houses' own pictures and tiles out of the archive, overwriting them; how many there were."""
+    if not workspace.archive.is_file():
+        return Counter()
     with TileArchive(workspace.archive) as archive:
         there = [tile for tile in tiles if archive.read(tile.z, tile.x, tile.y) is not None]
+        pictures = [house_id for house_id in house_ids if archive.house_pictures.read(house_id) is not None]
         metadata = archive.metadata
-    with TileArchive.create(workspace.archive, metadata) as archive:
-        archive.remove(there)
-    return len(there)
+    if there or pictures:
+        with TileArchive.create(workspace.archive, metadata) as archive:
+            archive.remove(there)
+            archive.house_pictures.remove(pictures)
+    return Counter({"tiles": len(there), "pictures in the archive": len(pictures)})
 
 
 def remove_from_exports(workspace: Workspace, house_ids: Collection[str]) -> tuple[int, list[str]]:
