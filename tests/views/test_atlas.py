@@ -109,9 +109,7 @@ def test_heat_has_one_scale_for_the_set(atlas_data, tmp_path):
     scale = heat_scale(heat, atlas_data.records["status"].to_numpy())
     uri = details[view["house"].index("H00010")]["heat"]
     png = Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).convert("RGBA")
-    assert np.array_equal(
-        np.asarray(png), heat_to_rgba(heat[10], scale, pixels_per_cell=PIXELS_PER_CELL)
-    )
+    assert np.array_equal(np.asarray(png), heat_to_rgba(heat[10], scale, pixels_per_cell=PIXELS_PER_CELL))
     assert heat_uri(np.zeros((7, 7), dtype=np.float32), 1.0).startswith("data:image/png;base64,")
 
 
