@@ -177,7 +177,7 @@ class _Work(Generic[S, R]):
 
     def __call__(self, sealed: _Sealed[S]) -> R:
         if housevis.__version__ != self.version:
-            raise _other_version(socket.gethostname(), housevis.__version__)
+            raise _other_version(socket.gethostname(), housevis.__version__, self.version)
         try:
             return self.function(sealed.shard)
         except Exception as problem:
@@ -330,12 +330,12 @@ def _check_versions(client: Client) -> None:
         ) from None
     for worker, version in found.items():
         if version != housevis.__version__:
-            raise _other_version(worker, version)
+            raise _other_version(worker, version, housevis.__version__)
 
 
-def _other_version(worker: str, version: str) -> WorkerError:
+def _other_version(worker: str, version: str, wanted: str) -> WorkerError:
     return WorkerError(
-        f"the Dask worker runs housevis {version}, this is {housevis.__version__}",
+        f"the Dask worker runs housevis {version}, this is {wanted}",
         where=worker,
         remedy="Install the same housevis on all machines.",
     )
