@@ -9,7 +9,7 @@ from pathlib import Path
 import mercantile
 from sqlalchemy import Engine
 
-from data_pipeline.archive import TileArchive
+from data_pipeline.archive import NATIVE_ZOOM_ENTRY, TILE_SIZE_ENTRY, TileArchive
 from data_pipeline.fetch import FetchReport
 from data_pipeline.pictures import picture_status
 from data_pipeline.pmtiles_files import write_pmtiles
@@ -131,12 +131,14 @@ def import_archive(
                 "these are tiles of another town", where=str(file), remedy="Check [sample_market]."
             )
         metadata = supply.metadata() | {RIGHTS_ENTRY: reference or ""}
-        if not metadata["attribution"]:
-            metadata["attribution"] = opened.attribution
+        metadata["attribution"] = metadata["attribution"] or opened.attribution
+        _check_tile_size(file, opened.tile_size, metadata.setdefault(TILE_SIZE_ENTRY, str(opened.tile_size)))
+        if opened.native_zoom is not None:
+            metadata.setdefault(NATIVE_ZOOM_ENTRY, str(opened.native_zoom))
         if archive_path.is_file():
             with TileArchive(archive_path) as archive:
                 _check_provider(file, record.name, archive.provider, "archive holds tiles of")
-                _check_tile_size(file, opened.tile_size, archive)
+                _check_tile_size(file, opened.tile_size, str(archive.tile_size))
         with TileArchive.create(archive_path, metadata) as archive:
             counts = _take_in(opened, record, archive, engine)
             return ImportReport(
@@ -176,12 +178,13 @@ def _check_provider(file: Path, of_file: str, other: str, what: str) -> None:
         )
 
 
-def _check_tile_size(file: Path, size: int, archive: TileArchive) -> None:
-    if archive.count() and size != archive.tile_size:
+def _check_tile_size(file: Path, size: int, other: str) -> None:
+    if str(size) != other:
         raise UsageError(
-            f"the tiles of this file have {size} pixels per side, those of the archive {archive.tile_size}",
+            f"the tiles of this file have {size} pixels per side, and {other} are configured",
             where=str(file),
-            remedy="Use a configuration with another name for it.",
+            remedy="Set imagery.retina or record.tile_size to what they have, or give the configuration "
+            "another name.",
         )
 
 

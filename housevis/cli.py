@@ -33,6 +33,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+archives = typer.Typer(help="Analysts: whole archives of tiles, out and in.", no_args_is_help=True)
+app.add_typer(archives, name="archive")
+
 ConfigFile = Annotated[Path, typer.Argument(help="Configuration file (TOML).", metavar="CONFIG")]
 RunsFolder = Annotated[
     Path, typer.Option("--runs", help="Folder that holds the runs.", envvar="HOUSEVIS_RUNS", metavar="DIR")
@@ -146,6 +149,9 @@ def tiles(
     plan: Annotated[
         bool, typer.Option("--plan", help="Only say what it would take: tiles, bytes, time, money.")
     ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Only check the archive; mark damaged tiles to be fetched again.")
+    ] = False,
     rights: Rights = None,
     scheduler: Scheduler = None,
     runs: RunsFolder = Path("runs"),
@@ -153,6 +159,11 @@ def tiles(
     """Analysts: fetch the aerial tiles that the houses need into the archive."""
     from housevis import pipeline
 
+    if verify:
+        with _project(config, runs, rights) as project:
+            result = pipeline.verify_tiles(project)
+        _print(result)
+        raise typer.Exit(0 if result.figures["agrees"] else HousevisError.exit_code)
     with _project(config, runs, rights, scheduler=scheduler, reads_only=plan) as project:
         _print(pipeline.plan_tiles(project) if plan else pipeline.tiles(project))
 
@@ -289,6 +300,37 @@ def remove(
         if not yes:
             typer.confirm("Remove for good?", abort=True)
         _print(pipeline.remove(project, house_ids))
+
+
+@archives.command("export")
+def archive_export(
+    config: ConfigFile,
+    file: Annotated[Path, typer.Argument(help="New file to write: .mbtiles or .pmtiles.", metavar="FILE")],
+    runs: RunsFolder = Path("runs"),
+) -> None:
+    """Analysts: write all fetched tiles to one file, for QGIS or a tile server."""
+    from housevis import pipeline
+
+    with _project(config, runs, reads_only=True) as project:
+        _print(pipeline.archive_export(project, file))
+
+
+@archives.command("import")
+def archive_import(
+    config: ConfigFile,
+    file: Annotated[Path, typer.Argument(help="MBTiles or PMTiles file to take in.", metavar="FILE")],
+    provider: Annotated[
+        str | None,
+        typer.Option(help="Provider record of the tiles, where the file does not say.", metavar="NAME"),
+    ] = None,
+    rights: Rights = None,
+    runs: RunsFolder = Path("runs"),
+) -> None:
+    """Analysts: take all tiles of a file into the archive, if there is a right to use them."""
+    from housevis import pipeline
+
+    with _project(config, runs, rights) as project:
+        _print(pipeline.archive_import(project, file, provider=provider))
 
 
 @app.command()

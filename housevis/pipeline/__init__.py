@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from housevis.pipeline.archive_steps import archive_export, archive_import, verify_tiles
     from housevis.pipeline.data_steps import ingest, plan_tiles, preview_ingest, tiles
     from housevis.pipeline.embedding import embed
     from housevis.pipeline.evaluating import evaluate
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from housevis.pipeline.training import train
 
 _MODULES = {
+    "archive_export": "archive_steps",
+    "archive_import": "archive_steps",
     "atlas": "pages",
     "embed": "embedding",
     "estimate": "new_houses",
@@ -41,9 +44,12 @@ _MODULES = {
     "serve": "pages",
     "tiles": "data_steps",
     "train": "training",
+    "verify_tiles": "archive_steps",
 }
 
 __all__ = [
+    "archive_export",
+    "archive_import",
     "atlas",
     "embed",
     "estimate",
@@ -61,6 +67,7 @@ __all__ = [
     "serve",
     "tiles",
     "train",
+    "verify_tiles",
 ]
 
 
