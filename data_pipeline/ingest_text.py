@@ -83,5 +83,5 @@ def _first_rows(sales: pd.DataFrame) -> list[str]:
     shown = sales.head(_SHOWN_ROWS).drop(columns=hidden)
     shown = shown.assign(sale_date=shown["sale_date"].dt.strftime("%Y-%m-%d"))
     shown = shown.loc[:, shown.notna().any()]
-    text = shown.T.to_string(header=False, na_rep="missing", float_format=lambda value: f"{value:,.10g}")
+    text = shown.T.to_string(header=False, na_rep="missing", float_format=lambda value: f"{value:.10g}")
     return [f"  {line.rstrip()}" for line in text.splitlines()]

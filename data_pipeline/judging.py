@@ -213,7 +213,7 @@ def judge_place(frame: pd.DataFrame, judge: Judge, rules: Rules, written: pd.Ser
 def to_degrees(
     x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], crs: str
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Longitudes and latitudes (EPSG:4326) of coordinates in another system; infinite where there are none."""
+    """Longitudes and latitudes (EPSG:4326) of coordinates in another system; infinite where none are."""
     from pyproj import Transformer
 
     transformer = Transformer.from_crs(crs, DEGREES, always_xy=True)

@@ -86,7 +86,7 @@ def flag_outliers(sales: pd.DataFrame) -> pd.DataFrame:
 
 
 def areas_of_equal_sales(latitude: Floats, longitude: Floats, per_area: int = AREA_SALES) -> Integers:
-    """Cut a market into areas of about as many sales each: strips from south to north, each cut from west to east.
+    """Cut a market into areas of about as many sales each: strips from south to north, cut from west to east.
 
     Args:
         latitude: (n,) degrees.
@@ -133,7 +133,7 @@ def _against(sales: pd.DataFrame) -> Flags:
 
 
 def _deviations(values: Floats, area: Integers, month: Integers) -> Floats:
-    """How many standard deviations of its group each value is from the group's mean; 0 where none judges it."""
+    """How many standard deviations each value is from the mean of its group; 0 where none judges it."""
     there = np.isfinite(values)
     if not there.any():
         return np.zeros(len(values))

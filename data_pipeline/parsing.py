@@ -54,6 +54,8 @@ def as_text(column: pd.Series) -> pd.Series:
         days = column.dt.tz_localize(None) if column.dt.tz is not None else column
         text = np.datetime_as_string(days.to_numpy().astype("datetime64[D]")).astype(object)
         return pd.Series(text, index=column.index).where(column.notna(), None).astype("str")
+    if pd.api.types.is_integer_dtype(column) and isinstance(column.dtype, np.dtype):
+        return column.astype("str")
     there = column.notna()
     values = column.astype(object).where(there, None).map(_one_text, na_action="ignore")
     return stripped(values.astype("str"))

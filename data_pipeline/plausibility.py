@@ -55,7 +55,7 @@ def check_ids(sample: pd.DataFrame, mapping: ColumnMapping, where: str) -> list[
         rounded = unused[unused.str.match(SHORTENED, na=False)]
         if rounded.duplicated().sum() > len(unused) * _MANY:
             warnings.append(
-                f"column {name!r} is not unique: a spreadsheet has rounded it ({rounded.iloc[0]}), "
+                f"column {name!r} is not unique: a spreadsheet has rounded it ({rounded.iloc[0]}), so "
                 f"{len(rounded):,} rows have {rounded.nunique():,} different values; it is not used"
             )
     return warnings
@@ -87,11 +87,11 @@ def _areas(sales: pd.DataFrame, section: ListingsSection) -> list[str]:
     written = median / SQUARE_METRES[section.area_unit]
     if median > _LARGEST_MEDIAN and section.area_unit == "m2":
         return [
-            f"half of the areas are above {written:,.0f} m2: set listings.area_unit = 'ft2' if they are feet"
+            f"half of the areas are above {written:,.0f} m2: set listings.area_unit = 'ft2' if it is feet"
         ]
     if median < _SMALLEST_MEDIAN and section.area_unit == "ft2":
         return [
-            f"half of the areas are below {written:,.0f} ft2: set listings.area_unit = 'm2' if they are metres"
+            f"half of the areas are below {written:,.0f} ft2: set listings.area_unit = 'm2' if it is metres"
         ]
     return []
 

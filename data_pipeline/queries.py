@@ -42,7 +42,7 @@ def open_query(query: str, database: SecretStr | None, *, part_rows: int = PART_
     url = _url(database)
     shown = _shown(url)
     with _result(query, url, shown) as result:
-        header = [str(name) for name in result.keys()]
+        header = [str(name) for name in tuple(result.keys())]
 
     def parts(wanted: Sequence[str]) -> Iterator[pd.DataFrame]:
         with _result(query, url, shown) as result:
@@ -90,7 +90,7 @@ def _url(database: SecretStr | None) -> URL:
         raise ConfigError(
             "listings.query is set, and there is no database to send it to",
             where="listings.database",
-            remedy='Set database = "${LISTINGS_DATABASE}" under [listings], and that variable to its address.',
+            remedy='Set database = "${LISTINGS_DATABASE}" under [listings], and that variable to it.',
         )
     address = database.get_secret_value()
     if "://" not in address:
