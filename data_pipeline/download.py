@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
+from urllib.parse import urljoin
 
 import mercantile
-import requests
-from requests.adapters import HTTPAdapter
-from requests.exceptions import ConnectionError as NoConnection
-from requests.exceptions import RequestException, Timeout
-from requests.utils import get_environ_proxies
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NewConnectionError,
+    ProtocolError,
+    ProxyError,
+    ReadTimeoutError,
+    SSLError,
+)
 
-from data_pipeline.limiter import TokenBucket
+from data_pipeline.addresses import tile_url
+from data_pipeline.blanks import FLAT, KNOWN, says_blank
+from data_pipeline.connecting import USER_AGENT, HostConnections, origin_of
+from data_pipeline.limiter import HostLimiter
 from data_pipeline.pictures import picture_status
-from data_pipeline.providers import Provider, tile_url
-from housevis.core.errors import ImageryError
+from data_pipeline.provider_records import Provider
+from data_pipeline.server_health import ServerHealth
 
-USER_AGENT = "housevis/0.1 (aerial tiles, rate limited)"
-_RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
+__all__ = ["USER_AGENT", "Answer", "Downloader", "RetryRules", "Validators"]
+
+_RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504, 507, 509, *range(520, 531)})
 _NO_IMAGERY = frozenset({204, 404, 410})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_REDIRECTS_AT_MOST = 3
+_UNCHANGED = 304
+_TOO_MANY = 429
 _CHUNK = 65_536
 
 
@@ -32,16 +49,17 @@ class RetryRules:
     """How patient a fetch is. All times in seconds.
 
     Attributes:
-        attempts: Requests per tile at most.
+        attempts: Requests per tile at most; answers 429 do not count.
         connect_timeout: Until the server takes the connection.
         read_timeout: Between two pieces of an answer.
         deadline: For one tile with all its retries, waiting for the rate
             limiter left out.
         backoff: Wait before the second attempt; doubled for each further one,
-            with jitter.
+            with jitter. Also the pause after a 429 without ``Retry-After``.
         longest_wait: The longest ``Retry-After`` that is obeyed by waiting.
         silence: A server that has answered before is given up after this
             time without any answer.
+        refusal: A server is given up after this time of nothing but 429.
         most_bytes: Larger answers are no tiles.
     """
 
@@ -52,12 +70,42 @@ class RetryRules:
     backoff: float = 0.5
     longest_wait: float = 60.0
     silence: float = 15.0
+    refusal: float = 300.0
     most_bytes: int = 16 * 2**20
 
 
 @dataclass(frozen=True)
+class Validators:
+    """What the manifest knows of a tile that is asked for again: SHA-256 and the server's two marks."""
+
+    sha256: str | None
+    etag: str | None = None
+    last_modified: str | None = None
+
+    def headers(self) -> dict[str, str]:
+        """The headers of a conditional request."""
+        marks = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
+        return {name: value for name, value in marks.items() if value}
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one tile: `status` as in the manifest, `data` for ok and blank."""
+    """What became of one tile: a row of the manifest, and `data` where there is a picture to store.
+
+    Attributes:
+        tile: The tile.
+        status: As in the manifest, or ``unchanged`` where the tile was asked
+            for again and is the same.
+        format: Of the picture, as in MBTiles.
+        data: The picture; None for a blank one.
+        http_status: Of the last answer, None without one.
+        attempts: Requests that were sent for it.
+        error: Why it failed, or why it is blank.
+        sha256: Of the body.
+        size: Bytes of the body.
+        etag: As the server sent it.
+        last_modified: As the server sent it.
+    """
 
     tile: mercantile.Tile
     status: str
@@ -66,196 +114,258 @@ class Answer:
     http_status: int | None = None
     attempts: int = 0
     error: str | None = None
+    sha256: str | None = None
+    size: int = 0
+    etag: str | None = None
+    last_modified: str | None = None
 
 
 class Downloader:
-    """Fetches single tiles for any number of threads and watches the server's health.
+    """Fetches single tiles of one host, for any number of threads.
 
     Args:
         provider: Where the tiles come from.
         key: Access key for ``{key}`` in the address, filled in per request.
-        bucket: The rate limiter of the host.
+        limiter: Says when the next request may be sent.
+        connections: The host's connections.
         rules: Timeouts and retries.
-        connections: Threads that will ask.
+        health: Watches for a server that is to be given up.
+        stop: Set to end the fetch.
     """
 
     def __init__(
-        self, provider: Provider, key: str | None, bucket: TokenBucket, rules: RetryRules, connections: int
+        self,
+        provider: Provider,
+        key: str | None,
+        limiter: HostLimiter,
+        connections: HostConnections,
+        rules: RetryRules,
+        health: ServerHealth,
+        stop: threading.Event,
     ) -> None:
-        self.stop = threading.Event()
-        self.requests = 0
         self._provider = provider
         self._key = key
-        self._bucket = bucket
+        self._limiter = limiter
+        self._connections = connections
         self._rules = rules
-        self._patience = max(2 * connections, 8)
-        self._lock = threading.Lock()
-        self._unreached = 0
-        self._refused = 0
-        self._last_answer: float | None = None
-        self._hopeless: ImageryError | None = None
-        self._proxies = get_environ_proxies(provider.url)
+        self._health = health
+        self._stop = stop
+        self._known_blank = frozenset(provider.blank_sha256)
 
-    def session(self) -> requests.Session:
-        """A session for one thread. Proxies come from the environment, read once."""
-        session = requests.Session()
-        session.trust_env = False
-        session.proxies = self._proxies
-        session.headers["User-Agent"] = USER_AGENT
-        session.headers["Accept"] = "image/*"
-        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
-        session.mount("http://", adapter)
-        session.mount("https://", adapter)
-        return session
-
-    def raise_if_hopeless(self) -> None:
-        """Raise the error that ended the fetch early, if one did.
-
-        Raises:
-            ImageryError: The server was given up.
-        """
-        if self._hopeless is not None:
-            raise self._hopeless
-
-    def fetch(self, session: requests.Session, tile: mercantile.Tile) -> Answer | None:
+    def fetch(self, tile: mercantile.Tile, known: Validators | None = None) -> Answer | None:
         """Fetch one tile, with retries.
 
         Returns:
             The answer, or None if the fetch was stopped before there was one.
         """
         rules = self._rules
-        answer = Answer(tile, "failed")
-        begin: float | None = None
-        for attempt in range(1, rules.attempts + 1):
-            if not self._bucket.take(self.stop):
+        url = tile_url(self._provider, tile, self._key)
+        requests, tries, spent = 0, 0, 0.0
+        while True:
+            sent = self._limiter.take(self._stop)
+            if sent is None:
                 return None
-            begin = begin or time.monotonic()
-            answer, wait = self._attempt(session, tile, attempt, begin + rules.deadline)
-            if wait is None or self.stop.is_set():
+            requests += 1
+            begin = time.monotonic()
+            answer, wait = self._attempt(tile, url, requests, sent, begin + rules.deadline - spent, known)
+            spent += time.monotonic() - begin
+            if wait is None or self._stop.is_set():
                 break
-            pause = max(wait, rules.backoff * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))
-            if attempt == rules.attempts or time.monotonic() + pause > begin + rules.deadline:
+            tries += answer.http_status != _TOO_MANY
+            pause = 0.0
+            if answer.http_status != _TOO_MANY:
+                pause = rules.backoff * 2 ** (tries - 1) * random.uniform(0.5, 1.5)
+            spent += pause
+            if tries >= rules.attempts or spent > rules.deadline:
                 break
-            if self.stop.wait(pause):
+            if pause and self._stop.wait(pause):
                 return None
-        if answer.status == "failed" and self.stop.is_set():
+        if answer.status == "failed" and self._stop.is_set():
             return None
-        self._judge(answer)
+        self._health.judge(answer.status, answer.http_status, answer.error)
         return answer
 
     def _attempt(
-        self, session: requests.Session, tile: mercantile.Tile, attempt: int, deadline: float
+        self,
+        tile: mercantile.Tile,
+        url: str,
+        attempt: int,
+        sent: float,
+        deadline: float,
+        known: Validators | None,
     ) -> tuple[Answer, float | None]:
-        """One request: the answer, and the least wait before another try (None: no other try)."""
-        rules = self._rules
-        with self._lock:
-            self.requests += 1
-        try:
-            with session.get(
-                tile_url(self._provider, tile, self._key),
-                stream=True,
-                timeout=(rules.connect_timeout, rules.read_timeout),
-            ) as response:
-                self._heard()
-                code = response.status_code
-                if code in _NO_IMAGERY:
-                    return Answer(tile, "missing", http_status=code, attempts=attempt), None
-                if code != 200:
-                    return self._refusal(tile, attempt, code, response.headers.get("Retry-After"))
-                data = _body(response, deadline, rules.most_bytes)
-        except Timeout:
-            return self._unheard(tile, attempt, "timed out"), 0.0
-        except NoConnection:
-            return self._unheard(tile, attempt, "no connection"), 0.0
-        except RequestException:
-            return Answer(tile, "failed", attempts=attempt, error="broken transfer"), 0.0
-        judged = None if data is None else picture_status(data)
-        if data is None or judged is None:
-            cause = "too slow or too large" if data is None else "not a whole picture"
-            return Answer(tile, "failed", http_status=200, attempts=attempt, error=cause), 0.0
-        return Answer(tile, judged.status, judged.format, data, 200, attempt), None
+        """One request: the answer, and None where there is no point in another try."""
 
-    def _refusal(
-        self, tile: mercantile.Tile, attempt: int, code: int, retry_after: str | None
+        def failed(error: str, code: int | None = None) -> Answer:
+            return Answer(tile, "failed", http_status=code, attempts=attempt, error=error)
+
+        response = None
+        try:
+            response = self._request(url, known)
+            code = response.status
+            if code == _TOO_MANY or (code == 503 and "Retry-After" in response.headers):
+                self._drain(response)
+                self._refused(response, sent)
+                return failed(f"HTTP {code}", code), 0.0
+            self._limiter.accepted()
+            self._health.heard()
+            if code == _UNCHANGED and known is not None:
+                self._drain(response)
+                return Answer(tile, "unchanged", http_status=code, attempts=attempt), None
+            if code in _NO_IMAGERY:
+                self._drain(response)
+                return Answer(tile, "missing", http_status=code, attempts=attempt), None
+            if code != 200:
+                self._drain(response)
+                error = "redirected to another host" if code in _REDIRECTS else f"HTTP {code}"
+                return failed(error, code), 0.0 if code in _RETRIED else None
+            data = _body(response, deadline, self._rules.most_bytes)
+            headers = response.headers
+        except (ConnectTimeoutError, ReadTimeoutError):
+            self._health.unheard("timed out")
+            return failed("timed out"), 0.0
+        except SSLError:
+            self._health.unheard("no secure connection")
+            return failed("no secure connection"), 0.0
+        except (NewConnectionError, ProxyError):
+            self._health.unheard("no connection")
+            return failed("no connection"), 0.0
+        except ProtocolError:
+            if response is None:
+                self._health.unheard("no connection")
+                return failed("no connection"), 0.0
+            return failed("broken transfer", 200), 0.0
+        except (HTTPError, OSError):
+            return failed("broken transfer"), 0.0
+        finally:
+            if response is not None:
+                response.release_conn()
+        if data is None:
+            return failed("too slow or too large", 200), 0.0
+        return self._judged(tile, data, headers, attempt, known)
+
+    def _judged(
+        self,
+        tile: mercantile.Tile,
+        data: bytes,
+        headers: Mapping[str, str],
+        attempt: int,
+        known: Validators | None,
     ) -> tuple[Answer, float | None]:
-        answer = Answer(tile, "failed", http_status=code, attempts=attempt, error=f"HTTP {code}")
-        if code not in _RETRIED:
-            return answer, None
-        wait = _seconds(retry_after)
-        if wait > self._rules.longest_wait:
-            self._give_up(
-                f"the server asks to be left alone for {wait:.0f} s (HTTP {code})",
+        digest = hashlib.sha256(data).hexdigest()
+        answer = partial(
+            Answer,
+            tile,
+            http_status=200,
+            attempts=attempt,
+            sha256=digest,
+            size=len(data),
+            etag=headers.get("ETag"),
+            last_modified=headers.get("Last-Modified"),
+        )
+        blank = says_blank(headers, self._provider) or (KNOWN if digest in self._known_blank else None)
+        if blank is None:
+            if known is not None and known.sha256 == digest:
+                return answer("unchanged"), None
+            judged = picture_status(data)
+            if judged is None:
+                error = _not_whole(data, headers)
+                return Answer(tile, "failed", http_status=200, attempts=attempt, error=error), 0.0
+            if judged.status == "ok":
+                return answer("ok", format=judged.format, data=data), None
+            blank = FLAT
+        return answer("blank", error=blank), None
+
+    def _request(self, url: str, known: Validators | None) -> BaseHTTPResponse:
+        """Send it; redirects are followed on the same host only, so that no key goes elsewhere."""
+        origin = origin_of(url)
+        headers = None if known is None else known.headers()
+        self._health.count_request()
+        response = self._connections.get(url[len(origin) :], headers)
+        for _ in range(_REDIRECTS_AT_MOST):
+            place = response.headers.get("Location") if response.status in _REDIRECTS else None
+            if place is None:
+                break
+            target = urljoin(url, place)
+            if origin_of(target) != origin:
+                break
+            self._drain(response)
+            response.release_conn()
+            if self._limiter.take(self._stop) is None:
+                break
+            self._health.count_request()
+            response = self._connections.get(target[len(origin) :], headers)
+            url = target
+        return response
+
+    def _refused(self, response: BaseHTTPResponse, sent: float) -> None:
+        asked = _seconds(response.headers.get("Retry-After"), response.headers.get("Date"))
+        if asked is not None and asked > self._rules.longest_wait:
+            self._health.give_up(
+                f"the server asks to be left alone for {asked:.0f} s (HTTP {response.status})",
                 "Run the command again later; what was fetched stays.",
             )
-        elif wait > 0:
-            self._bucket.pause(wait)
-        return answer, wait
-
-    def _heard(self) -> None:
-        with self._lock:
-            self._unreached = 0
-            self._last_answer = time.monotonic()
-
-    def _unheard(self, tile: mercantile.Tile, attempt: int, error: str) -> Answer:
-        with self._lock:
-            self._unreached += 1
-            silent = self._last_answer is None or time.monotonic() - self._last_answer > self._rules.silence
-            hopeless = self._unreached >= self._patience and silent
-        if hopeless:
-            self._give_up(
-                f"the tile server cannot be reached ({error})",
-                "Check the address, the network and that the server runs; then run the command again. "
-                "What was fetched stays.",
-            )
-        return Answer(tile, "failed", attempts=attempt, error=error)
-
-    def _judge(self, answer: Answer) -> None:
-        with self._lock:
-            self._refused = self._refused + 1 if answer.status == "failed" else 0
-            hopeless = self._refused >= 2 * self._patience
-        if not hopeless:
             return
-        if answer.http_status in (401, 403):
-            remedy = "Check the access key and that it may be used for this imagery."
+        self._health.refused()
+        self._limiter.refused(sent, asked)
+
+    @staticmethod
+    def _drain(response: BaseHTTPResponse) -> None:
+        """Read a short body, so that the connection can be used again; leave a long one."""
+        length = response.headers.get("Content-Length", "0")
+        if length.isdigit() and int(length) <= _CHUNK:
+            response.read(_CHUNK)
         else:
-            remedy = "Run the command again later; what was fetched stays."
-        self._give_up(
-            f"the last {2 * self._patience} tiles all failed, the last one with: {answer.error}", remedy
-        )
-
-    def _give_up(self, what: str, remedy: str) -> None:
-        with self._lock:
-            if self._hopeless is None:
-                self._hopeless = ImageryError(
-                    what, where=self._provider.address or self._provider.name, remedy=remedy
-                )
-        self.stop.set()
+            response.close()
 
 
-def _body(response: requests.Response, deadline: float, most_bytes: int) -> bytes | None:
+def _body(response: BaseHTTPResponse, deadline: float, most_bytes: int) -> bytes | None:
     """The whole body; None if it comes too slowly or is too large."""
-    length = response.headers.get("Content-Length", "")
-    if length.isdigit() and int(length) <= _CHUNK:
-        return response.content
-    parts, size = [], 0
-    for part in response.iter_content(_CHUNK):
+    parts: list[bytes] = []
+    size = 0
+    while part := response.read1(_CHUNK):
         parts.append(part)
         size += len(part)
         if size > most_bytes or time.monotonic() > deadline:
+            response.close()
             return None
-    return b"".join(parts)
+    promised = response.headers.get("Content-Length", "")
+    if promised.isdigit() and "Content-Encoding" not in response.headers and int(promised) != size:
+        raise ProtocolError("cut")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _seconds(retry_after: str | None) -> float:
-    """``Retry-After`` as seconds from now: a number, or an HTTP date."""
+def _not_whole(data: bytes, headers: Mapping[str, str]) -> str:
+    if not data:
+        return "an empty answer"
+    kind = headers.get("Content-Type", "").split(";")[0].strip().lower()
+    start = data[:200].lstrip().lower()
+    if kind.startswith("text/") or start.startswith((b"<!doctype", b"<html", b"<?xml", b"{")):
+        return "a text, not a picture"
+    return "not a whole picture"
+
+
+def _seconds(retry_after: str | None, date: str | None) -> float | None:
+    """``Retry-After`` as seconds: a number, or an HTTP date by the server's own clock."""
     if not retry_after:
-        return 0.0
-    if retry_after.strip().isdigit():
-        return float(retry_after)
+        return None
+    text = retry_after.strip()
     try:
-        moment = parsedate_to_datetime(retry_after)
+        return max(0.0, min(float(text), 1e6)) if text[:1].isdigit() and "," not in text else _until(text, date)
     except ValueError:
-        return 0.0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+        return None
+
+
+def _until(moment: str, date: str | None) -> float:
+    now = datetime.now(UTC)
+    if date:
+        try:
+            now = _moment(date)
+        except ValueError:
+            now = datetime.now(UTC)
+    return min(max(0.0, (_moment(moment) - now).total_seconds()), 1e6)
+
+
+def _moment(text: str) -> datetime:
+    found = parsedate_to_datetime(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,19 +1,18 @@
-"""The polite fetch engine: rate limit, retry, resume, manifest.
+"""The polite fetch engine: what is to be asked, by whom, and what became of it.
 
-Worker threads ask, one session each; the calling thread writes tiles and
-manifest in small batches. The tiles of a batch are written before their
-manifest rows, and a tile that is in the archive without a row is taken up
-when the fetch resumes, so a process killed at any moment repeats only the
-requests that were under way.
+Threads ask, the calling thread stores: tiles first, then their rows in the
+manifest, and whatever has arrived in the meantime goes into the next pair of
+transactions. No tile is asked for before an earlier one is stored, beyond
+as many as there are connections. So a process that is killed at any moment
+asks for at most that many tiles again (the number of connections times the
+number of hosts; on Dask, the shards under way).
 """
 
 from __future__ import annotations
 
 import hashlib
-import queue
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -22,19 +21,30 @@ import mercantile
 from sqlalchemy import Engine
 
 from data_pipeline.archive import TileArchive
-from data_pipeline.download import Answer, Downloader, RetryRules
-from data_pipeline.limiter import TokenBucket
+from data_pipeline.asking import Asking
+from data_pipeline.blanks import mark_frequent, plain_rows
+from data_pipeline.download import Answer, RetryRules, Validators
+from data_pipeline.fetch_shards import FetchShard, Known, fetch_shard, shards_of
 from data_pipeline.pictures import picture_status
-from data_pipeline.providers import Provider, access_key, check_rights
-from db.store import read_tile_statuses, save_tiles
+from data_pipeline.provider_records import Provider
+from data_pipeline.providers import check_rights
+from data_pipeline.storing import Row, manifest_row, store_answers
+from db.store import read_tile_rows, read_tile_statuses, save_tiles
+from housevis.core.engine import ShardRunner, map_shards
 from housevis.core.progress import progress_bar
+
+__all__ = [
+    "SETTLED",
+    "FetchReport",
+    "FetchShard",
+    "fetch_shard",
+    "fetch_tiles",
+    "store_answers",
+    "unsettled_tiles",
+]
 
 SETTLED = frozenset({"ok", "blank", "missing"})
 """Statuses that are not asked for again."""
-
-_BATCH_TILES = 32
-_BATCH_SECONDS = 0.5
-_POLL_SECONDS = 0.2
 
 
 @dataclass
@@ -51,6 +61,10 @@ class FetchReport:
         seconds: Wall-clock time.
         rights_reference: The licence that opened the rights gate, if one was needed.
         errors: Failed tiles by cause.
+        unchanged: Tiles that were asked for again and are the same.
+        changed: Tiles that were asked for again and have another picture now.
+        kept: Tiles that were asked for again without getting a picture; the
+            earlier one is kept.
     """
 
     needed: int = 0
@@ -64,6 +78,9 @@ class FetchReport:
     seconds: float = 0.0
     rights_reference: str | None = None
     errors: dict[str, int] = field(default_factory=dict)
+    unchanged: int = 0
+    changed: int = 0
+    kept: int = 0
 
     def count(self, status: str, tiles: int = 1) -> None:
         """Add tiles of a status."""
@@ -80,6 +97,9 @@ def fetch_tiles(
     requests_per_second: float | None = None,
     rights_reference: str | None = None,
     rules: RetryRules | None = None,
+    refresh: bool = False,
+    retry_failed: bool = False,
+    runner: ShardRunner | None = None,
 ) -> FetchReport:
     """Fetch tiles into an archive; those that are settled already are left alone.
 
@@ -88,10 +108,16 @@ def fetch_tiles(
         provider: Where they come from.
         archive: Where they go, opened by :meth:`TileArchive.create`.
         engine: The database with the manifest.
-        connections: Requests under way at once.
-        requests_per_second: Rate limit; None takes the provider's own.
+        connections: Requests under way at once, for each host.
+        requests_per_second: Rate limit for each host; None takes the
+            provider's own.
         rights_reference: The user's own licence.
         rules: Timeouts and retries.
+        refresh: Ask again for tiles that are there, on the condition that
+            they changed (``If-None-Match``, ``If-Modified-Since``).
+        retry_failed: Ask only for tiles that failed before.
+        runner: Where it is distributed, its workers ask, each with its share
+            of the rate and the connections, and the caller stores.
 
     Returns:
         Counts over all `tiles`.
@@ -104,19 +130,28 @@ def fetch_tiles(
     """
     started = time.monotonic()
     report = FetchReport(needed=len(tiles), rights_reference=check_rights(provider, rights_reference))
-    open_tiles = unsettled_tiles(tiles, provider, archive, engine, report)
-    if open_tiles:
-        bucket = TokenBucket(requests_per_second or provider.requests_per_second)
-        downloader = Downloader(provider, access_key(provider), bucket, rules or RetryRules(), connections)
-        try:
-            with progress_bar("tiles", len(tiles), len(tiles) - len(open_tiles)) as bar:
-                for batch in _answers(open_tiles, downloader, connections):
-                    _store(batch, provider, archive, engine, report)
-                    bar.advance(len(batch))
-        finally:
-            report.requests = downloader.requests
-            archive.describe(**_extent(tiles))
-        downloader.raise_if_hopeless()
+    waiting = unsettled_tiles(tiles, provider, archive, engine, report)
+    if retry_failed:
+        statuses = read_tile_statuses(engine, tiles[0].z) if tiles else {}
+        waiting = [tile for tile in waiting if statuses.get((tile.x, tile.y)) == "failed"]
+    earlier = _stored_rows(tiles, engine) if refresh else {}
+    asked = [*waiting, *earlier]
+    if asked:
+        rate = requests_per_second or provider.requests_per_second
+        known = {
+            tile: Validators(row["sha256"], row["etag"], row["last_modified"])
+            for tile, row in earlier.items()
+        }
+        groups = _answers(asked, known, provider, connections, rate, rules or RetryRules(), runner, report)
+        with progress_bar("tiles", len(tiles), len(tiles) - len(asked)) as bar:
+            for batch in groups:
+                store_answers(batch, provider, archive, engine, earlier)
+                for answer in batch:
+                    _count(answer, report, again=answer.tile in earlier)
+                bar.advance(len(batch))
+        marked = mark_frequent(tiles, provider, archive, engine)
+        report.ok -= marked
+        report.blank += marked
     report.seconds = time.monotonic() - started
     return report
 
@@ -140,20 +175,22 @@ def unsettled_tiles(
     open_tiles, orphans = [], []
     for tile in tiles:
         status = statuses.get((tile.x, tile.y))
-        if status == "missing" or (status in SETTLED and tile in stored):
+        if status in ("missing", "blank") or (status == "ok" and tile in stored):
             report.count(str(status))
         elif tile in stored:
             orphans.append(tile)
         else:
             open_tiles.append(tile)
-    rows = []
+    rows: list[Row] = []
     for tile in orphans:
         data = archive.read(tile.z, tile.x, tile.y)
         judged = None if data is None else picture_status(data)
         if data is None or judged is None:
             open_tiles.append(tile)
             continue
-        rows.append(_manifest_row(Answer(tile, judged.status, judged.format, data, attempts=1), provider))
+        digest = hashlib.sha256(data).hexdigest()
+        found = Answer(tile, judged.status, judged.format, data, attempts=1, sha256=digest, size=len(data))
+        rows.append(manifest_row(found, provider, datetime.now(UTC)))
         report.count(judged.status)
     if rows:
         save_tiles(engine, rows)
@@ -161,104 +198,51 @@ def unsettled_tiles(
 
 
 def _answers(
-    tiles: Sequence[mercantile.Tile], downloader: Downloader, connections: int
+    tiles: Sequence[mercantile.Tile],
+    known: Known,
+    provider: Provider,
+    connections: int,
+    rate: float | None,
+    rules: RetryRules,
+    runner: ShardRunner | None,
+    report: FetchReport,
 ) -> Iterator[list[Answer]]:
-    """Batches of answers from worker threads; the queue bounds the memory."""
-    answers: queue.Queue[Answer] = queue.Queue(maxsize=2 * connections)
-    source, source_lock = iter(tiles), threading.Lock()
-    abandoned = threading.Event()
-
-    def work() -> None:
-        with downloader.session() as session:
-            while not downloader.stop.is_set():
-                with source_lock:
-                    tile = next(source, None)
-                answer = None if tile is None else downloader.fetch(session, tile)
-                if answer is None:
-                    return
-                while not abandoned.is_set():
-                    try:
-                        answers.put(answer, timeout=_POLL_SECONDS)
-                        break
-                    except queue.Full:
-                        continue
-
-    workers = [
-        threading.Thread(target=work, name=f"tiles-{number}", daemon=True)
-        for number in range(min(connections, len(tiles)))
-    ]
-    for worker in workers:
-        worker.start()
-    batch: list[Answer] = []
-    last = time.monotonic()
-    try:
-        while True:
-            alive = any(worker.is_alive() for worker in workers)
-            try:
-                batch.append(answers.get(timeout=_POLL_SECONDS) if alive else answers.get_nowait())
-            except queue.Empty:
-                if not alive:
-                    break
-            if batch and (len(batch) >= _BATCH_TILES or time.monotonic() - last >= _BATCH_SECONDS):
-                ready, batch, last = batch, [], time.monotonic()
-                yield ready
-    except KeyboardInterrupt:
-        downloader.stop.set()
-        if batch:
-            yield batch
-        raise
-    else:
-        if batch:
-            yield batch
-    finally:
-        downloader.stop.set()
-        abandoned.set()
-        for worker in workers:
-            worker.join(timeout=1.0)
+    if runner is None or not runner.distributed:
+        asking = Asking(provider, connections, rate, rules)
+        try:
+            yield from asking.answers(tiles, known)
+        finally:
+            report.requests = asking.health.requests
+        return
+    shards = shards_of(tiles, known, provider, connections, rate, rules, runner.workers)
+    yield from _stored_by_shards(map_shards(fetch_shard, shards, runner), report)
 
 
-def _store(
-    batch: Sequence[Answer], provider: Provider, archive: TileArchive, engine: Engine, report: FetchReport
-) -> None:
-    stored = [(answer.tile, answer.data) for answer in batch if answer.data is not None]
-    if stored and "format" not in archive.metadata:
-        archive.describe(format=next(answer.format for answer in batch if answer.format))
-    archive.write(stored)
-    save_tiles(engine, [_manifest_row(answer, provider) for answer in batch])
-    for answer in batch:
-        report.fetched += 1
-        report.count(answer.status)
-        report.bytes += len(answer.data or b"")
-        if answer.error and answer.status == "failed":
-            report.errors[answer.error] = report.errors.get(answer.error, 0) + 1
+def _stored_by_shards(results: Iterable[Any], report: FetchReport) -> Iterator[list[Answer]]:
+    for result in results:
+        report.requests += result.requests
+        if result.answers:
+            yield result.answers
+        if result.problem is not None:
+            raise result.problem
 
 
-def _manifest_row(answer: Answer, provider: Provider) -> dict[str, Any]:
-    data = answer.data
-    return {
-        "zoom": answer.tile.z,
-        "x": answer.tile.x,
-        "y": answer.tile.y,
-        "provider": provider.name,
-        "status": answer.status,
-        "http_status": answer.http_status,
-        "attempts": answer.attempts,
-        "bytes": len(data or b""),
-        "sha256": None if data is None else hashlib.sha256(data).hexdigest(),
-        "fetched_at": datetime.now(UTC),
-        "error": answer.error,
-    }
+def _stored_rows(tiles: Sequence[mercantile.Tile], engine: Engine) -> dict[mercantile.Tile, Row]:
+    """The manifest rows of the tiles that are ok."""
+    if not tiles:
+        return {}
+    frame = read_tile_rows(engine, tiles[0].z)
+    rows = plain_rows(frame[frame["status"] == "ok"])
+    stored = {(row["x"], row["y"]): row for row in rows}
+    return {tile: stored[tile.x, tile.y] for tile in tiles if (tile.x, tile.y) in stored}
 
 
-def _extent(tiles: Sequence[mercantile.Tile]) -> dict[str, str]:
-    """The metadata that MBTiles readers use to find the tiles."""
-    zooms = [tile.z for tile in tiles]
-    rows, columns = [tile.y for tile in tiles], [tile.x for tile in tiles]
-    corner = mercantile.bounds(min(columns), max(rows), zooms[0])
-    opposite = mercantile.bounds(max(columns), min(rows), zooms[0])
-    edges = (corner.west, corner.south, opposite.east, opposite.north)
-    return {
-        "minzoom": str(min(zooms)),
-        "maxzoom": str(max(zooms)),
-        "bounds": ",".join(f"{edge:.6f}" for edge in edges),
-    }
+def _count(answer: Answer, report: FetchReport, *, again: bool) -> None:
+    report.fetched += 1
+    report.bytes += len(answer.data or b"")
+    if again:
+        report.count("unchanged" if answer.status == "unchanged" else "changed" if answer.data else "kept")
+        return
+    report.count(answer.status)
+    if answer.error and answer.status == "failed":
+        report.errors[answer.error] = report.errors.get(answer.error, 0) + 1

@@ -14,6 +14,9 @@ Kind = Literal["xyz", "wmts", "static", "export", "files", "sample"]
 USUAL_BYTES = 16_000
 """A tile's size where nothing is known of the provider: a rough figure for a JPEG of 256 pixels."""
 
+BLANK_HEADERS = (("X-VE-Tile-Info", "no-tile"),)
+"""Known headers of "no imagery here"; this one is of Bing Maps."""
+
 
 @dataclass(frozen=True)
 class Provider:
@@ -53,6 +56,9 @@ class Provider:
             not the zoom.
         needs_reference: What it allows is the user's own word, which counts
             only with a recorded licence.
+        blank_headers: Headers, with a part of their value, that mark an answer
+            as "no imagery here", whatever picture comes with it.
+        blank_sha256: Hex SHA-256 of the provider's pictures of no imagery.
     """
 
     name: str
@@ -81,6 +87,8 @@ class Provider:
     layer: str = ""
     matrices: tuple[tuple[int, str], ...] = field(default=(), repr=False)
     needs_reference: bool = False
+    blank_headers: tuple[tuple[str, str], ...] = BLANK_HEADERS
+    blank_sha256: tuple[str, ...] = ()
 
     @property
     def host(self) -> str:
