@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("housevis", deadline=None, derandomize=True)
+settings.register_profile(
+    "housevis", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("housevis")
 
 PROJECT = Path(__file__).resolve().parents[1]
