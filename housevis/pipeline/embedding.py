@@ -190,7 +190,7 @@ def shards_of(
     Args:
         places: The houses, from :func:`house_places`.
         imagery: How pictures are cut.
-        batch_size: Different pictures per shard, at most.
+        batch_size: Different places or tiles per shard, at most.
 
     Yields:
         Houses in their order; together the shards hold each once.
@@ -311,7 +311,8 @@ def _embed_houses(project: Project, houses: pd.DataFrame, backbone: Backbone, in
         raise ImageryError(
             "not one house has a picture",
             where=str(project.workspace.archive),
-            remedy="Check that the tiles cover the houses and that the zoom is the archive's.",
+            remedy="Check that the tiles cover the houses and that the zoom is the archive's, or "
+            'estimate from attributes alone: visual_features = "none" in [pricing].',
         )
     return {
         "pictures": len(images),
