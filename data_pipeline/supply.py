@@ -155,12 +155,21 @@ def find_supply(section: ImagerySection, *, town: SampleMarketSection | None = N
     return Supply(section, provider, source, reference, provider.attribution or credit, facts, town)
 
 
+_COUNTS = (
+    *("needed", "fetched", "ok", "blank", "missing", "failed", "requests", "bytes", "seconds"),
+    *("unchanged", "changed", "kept"),
+)
+
+
 def fill_archive(
     supply: Supply,
     needed: Sequence[list[mercantile.Tile]],
     archive: TileArchive,
     engine: Engine,
     runner: ShardRunner | None = None,
+    *,
+    refresh: bool = False,
+    retry_failed: bool = False,
 ) -> FetchReport:
     """Fetch or copy tiles into an archive; those that are settled already are left alone.
 
@@ -170,6 +179,9 @@ def fill_archive(
         archive: Where they go.
         engine: The database with the manifest.
         runner: Who works on shards.
+        refresh: Ask a server again for tiles that are there, on the
+            condition that they changed.
+        retry_failed: Ask only for tiles that failed before.
 
     Returns:
         Counts over all of them.
@@ -182,7 +194,8 @@ def fill_archive(
         at_address: Provider | None = None
         for tiles in needed:
             settled = FetchReport(needed=len(tiles))
-            if not unsettled_tiles(tiles, supply.provider, archive, engine, settled):
+            waiting = unsettled_tiles(tiles, supply.provider, archive, engine, settled)
+            if not waiting and not (refresh and supply.source is None):
                 report = settled
             elif supply.source is not None:
                 from data_pipeline.sources.copying import copy_tiles
@@ -198,13 +211,16 @@ def fill_archive(
                     connections=supply.section.connections or at_address.connections,
                     requests_per_second=supply.section.requests_per_second,
                     rights_reference=supply.reference,
+                    refresh=refresh,
+                    retry_failed=retry_failed,
+                    runner=runner if supply.section.local_server is None else None,
                 )
             _add(total, report)
     return total
 
 
 def _add(total: FetchReport, report: FetchReport) -> None:
-    for name in ("needed", "fetched", "ok", "blank", "missing", "failed", "requests", "bytes", "seconds"):
+    for name in _COUNTS:
         setattr(total, name, getattr(total, name) + getattr(report, name))
     for cause, count in report.errors.items():
         total.errors[cause] = total.errors.get(cause, 0) + count

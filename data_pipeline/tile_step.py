@@ -36,6 +36,9 @@ class TilesReport:
         errors: Failed tiles by cause.
         unit: What is counted, ``tiles`` or ``pictures``.
         without: The first few houses that have no picture, where pictures are counted.
+        unchanged: Tiles that were asked for again and are the same.
+        changed: Tiles that were asked for again and have another picture now.
+        kept: Tiles that were asked for again in vain; the earlier picture is kept.
     """
 
     needed: int
@@ -52,16 +55,34 @@ class TilesReport:
     errors: dict[str, int] = field(default_factory=dict)
     unit: str = "tiles"
     without: list[str] = field(default_factory=list)
+    unchanged: int = 0
+    changed: int = 0
+    kept: int = 0
 
 
 def tiles(
-    config: Config, workspace: Workspace, engine: Engine, runner: ShardRunner | None = None
+    config: Config,
+    workspace: Workspace,
+    engine: Engine,
+    runner: ShardRunner | None = None,
+    *,
+    refresh: bool = False,
+    retry_failed: bool = False,
 ) -> TilesReport:
     """Bring the imagery behind the houses' pictures into the archive of the workspace.
 
     Tiles that failed are counted and asked for again the next time. Where the
     source of the imagery changed, the old archive is put aside under the name
     of its provider.
+
+    Args:
+        config: The configuration.
+        workspace: Where the archive is.
+        engine: The database with the houses and the manifest.
+        runner: Who works on shards.
+        refresh: Ask the server again for tiles that are there, on the
+            condition that they changed.
+        retry_failed: Ask only for tiles that failed before.
 
     Raises:
         RightsError: The imagery's terms do not allow it, and no licence is recorded.
@@ -80,7 +101,9 @@ def tiles(
             result = _copy_pictures(supply, houses["house_id"].astype(str).tolist(), archive)
         else:
             needed = list(supply.needed(houses, config.vision.image_size))
-            report = fill_archive(supply, needed, archive, engine, runner)
+            report = fill_archive(
+                supply, needed, archive, engine, runner, refresh=refresh, retry_failed=retry_failed
+            )
             result = _result(supply, report, skipped=not report.fetched and not report.failed)
     if result.failed and result.failed == result.needed:
         raise ImageryError(
@@ -157,6 +180,9 @@ def _result(
         errors=report.errors,
         unit=unit,
         without=list(without),
+        unchanged=report.unchanged,
+        changed=report.changed,
+        kept=report.kept,
     )
 
 

@@ -152,6 +152,12 @@ def tiles(
     verify: Annotated[
         bool, typer.Option("--verify", help="Only check the archive; mark damaged tiles to be fetched again.")
     ] = False,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Ask again for tiles that are there, in case they changed.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask only for tiles that failed before.")
+    ] = False,
     rights: Rights = None,
     scheduler: Scheduler = None,
     runs: RunsFolder = Path("runs"),
@@ -159,13 +165,22 @@ def tiles(
     """Analysts: fetch the aerial tiles that the houses need into the archive."""
     from housevis import pipeline
 
+    if sum((plan, verify, refresh, retry_failed)) > 1:
+        raise UsageError(
+            "--plan, --verify, --refresh and --retry-failed exclude each other",
+            where="housevis tiles",
+            remedy="Give one of them.",
+        )
     if verify:
         with _project(config, runs, rights) as project:
             result = pipeline.verify_tiles(project)
         _print(result)
         raise typer.Exit(0 if result.figures["agrees"] else HousevisError.exit_code)
     with _project(config, runs, rights, scheduler=scheduler, reads_only=plan) as project:
-        _print(pipeline.plan_tiles(project) if plan else pipeline.tiles(project))
+        if plan:
+            _print(pipeline.plan_tiles(project))
+        else:
+            _print(pipeline.tiles(project, refresh=refresh, retry_failed=retry_failed))
 
 
 @app.command()

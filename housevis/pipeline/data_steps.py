@@ -61,13 +61,28 @@ def check_stored_attributes(project: Project) -> None:
 
 
 @for_pictures("tiles")
-def tiles(project: Project) -> StepResult:
+def tiles(project: Project, *, refresh: bool = False, retry_failed: bool = False) -> StepResult:
     """Fetch the tiles that the houses need; see :func:`data_pipeline.steps.tiles`."""
-    found = steps.tiles(project.config, project.workspace, project.engine, project.runner)
+    found = steps.tiles(
+        project.config,
+        project.workspace,
+        project.engine,
+        project.runner,
+        refresh=refresh,
+        retry_failed=retry_failed,
+    )
     lines = [
         f"{found.unit}: {found.needed:,} needed, {found.fetched:,} fetched now; in the archive "
         f"{found.ok:,} ok, {found.blank:,} blank, {found.missing:,} missing, {found.failed:,} failed"
     ]
+    if refresh:
+        lines.append(
+            f"asked again: {found.unchanged:,} unchanged, {found.changed:,} changed, "
+            f"{found.kept:,} without an answer that could replace the picture, which is kept"
+        )
+    if found.errors:
+        causes = sorted(found.errors.items(), key=lambda item: -item[1])
+        lines.append(f"failed: {', '.join(f'{count:,} x {cause}' for cause, count in causes)}")
     if found.without:
         lines.append(f"houses without a picture: {', '.join(found.without)}" + _and_more(found))
     return StepResult("tiles", lines, asdict(found), found.seconds, found.skipped)
