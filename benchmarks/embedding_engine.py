@@ -33,8 +33,9 @@ from data_pipeline.archive import TileArchive
 from data_pipeline.decoding import decode_tile
 from housevis.core.config import VisionSection
 from housevis.vision.backbones import Backbone, load_backbone
-from housevis.vision.embed import FeatureStore, iterate_features
+from housevis.vision.embed import iterate_features
 from housevis.vision.engines import FeatureEngine, open_engine
+from housevis.vision.store import FeatureStore
 
 Place = tuple[int, int, int]
 PACKAGES = ("torch", "torchvision", "openvino", "numpy", "pillow")

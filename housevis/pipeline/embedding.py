@@ -36,7 +36,8 @@ from housevis.pipeline.picture_steps import for_pictures
 from housevis.pipeline.project import Project, fingerprint, frame_digest
 from housevis.pipeline.results import StepResult
 from housevis.vision.backbones import Backbone, load_backbone
-from housevis.vision.embed import FeatureStore, fit_picture
+from housevis.vision.embed import fit_picture
+from housevis.vision.store import FeatureStore
 
 STEP = "embed"
 STARTED = "embed-started"

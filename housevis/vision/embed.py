@@ -7,35 +7,17 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from housevis.core.progress import ProgressBar
 from housevis.vision.engines import FeatureEngine, Features, Want
-from housevis.vision.store import FeatureStore
 
-__all__ = ["Batch", "FeatureStore", "Picture", "embed", "fit_picture", "iterate_features"]
 
 T = TypeVar("T")
 
 _BATCHES_IN_FLIGHT = 2
-_PART_ROWS = 1024
-
-
-class Picture(Protocol):
-    """What `embed` needs to know of a house's picture."""
-
-    @property
-    def pixels(self) -> np.ndarray:
-        """uint8 `(H, W, 3)`, RGB."""
-        ...
-
-    @property
-    def key(self) -> str:
-        """Hex SHA-256 of the content."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -139,74 +121,3 @@ def iterate_features(
             yield finish()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def embed(
-    items: Sequence[tuple[str | None, Callable[[], Picture | None]]],
-    store: FeatureStore,
-    engine: FeatureEngine,
-    *,
-    batch_size: int | None = None,
-    workers: int | None = None,
-    progress: ProgressBar | None = None,
-) -> list[str | None]:
-    """Store the pooled feature of every picture that is not in the store yet.
-
-    Each picture content is computed once, however many items show it, and
-    each finished part stays if the process is killed.
-
-    Args:
-        items: Per item its picture's key, if it is known already, and a
-            function that loads the picture; that one is not called for a key
-            that is in the store. It is called in a thread, and gives None
-            where there is no picture.
-        store: Where features are kept.
-        engine: The backbone, ready to run.
-        batch_size: Pictures per batch; None takes the engine's.
-        workers: Threads that decode; None takes one per processor, 8 at most.
-        progress: Advanced by one per item.
-
-    Returns:
-        Per item its picture's key, or None where it has no picture.
-    """
-    stored = store.keys()
-    keys: list[str | None] = [key for key, _ in items]
-    seen: set[str] = set(stored)
-    todo: list[int] = []
-    for index, key in enumerate(keys):
-        if key is None or key not in seen:
-            todo.append(index)
-        if key is not None:
-            seen.add(key)
-    if progress is not None:
-        progress.advance(len(items) - len(todo))
-
-    def load(index: int) -> np.ndarray | None:
-        picture = items[index][1]()
-        if picture is None:
-            keys[index] = None
-            return None
-        keys[index] = picture.key
-        return picture.pixels
-
-    waiting_keys: list[str] = []
-    waiting: list[np.ndarray] = []
-
-    def flush() -> None:
-        if waiting:
-            store.append(waiting_keys, np.concatenate(waiting))
-            waiting_keys.clear()
-            waiting.clear()
-
-    try:
-        for batch in iterate_features(load, todo, engine, batch_size=batch_size, workers=workers):
-            assert batch.pooled is not None
-            waiting.append(batch.pooled)
-            waiting_keys.extend(key for index in batch.items if (key := keys[index]) is not None)
-            if len(waiting_keys) >= _PART_ROWS:
-                flush()
-            if progress is not None:
-                progress.advance(len(batch.items) + len(batch.missing))
-    finally:
-        flush()
-    return keys

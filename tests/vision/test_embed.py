@@ -1,25 +1,13 @@
 from __future__ import annotations
 
-import hashlib
 import threading
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from housevis.vision.backbones import Backbone
-from housevis.vision.embed import FeatureStore, embed, fit_picture, iterate_features
+from housevis.vision.embed import fit_picture, iterate_features
 from housevis.vision.engines import FeatureEngine, open_engine
-
-
-@dataclass(frozen=True)
-class Shown:
-    pixels: np.ndarray
-
-    @property
-    def key(self) -> str:
-        return hashlib.sha256(self.pixels.tobytes()).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -91,47 +79,3 @@ def test_pictures_are_fitted_to_the_input() -> None:
     assert fitted[5, -5, 0] == 200
     same = np.zeros((224, 224, 3), dtype=np.uint8)
     assert fit_picture(same, 224) is same
-
-
-def test_each_content_is_embedded_once(engine: FeatureEngine, pictures: np.ndarray, tmp_path: Path) -> None:
-    store = FeatureStore(tmp_path)
-    loaded: list[int] = []
-
-    def loader(number: int | None):
-        def load() -> Shown | None:
-            if number is None:
-                return None
-            loaded.append(number)
-            return Shown(pictures[number])
-
-        return load
-
-    first = Shown(pictures[0])
-    items = [(first.key, loader(0)), (first.key, loader(0)), (None, loader(1)), (None, loader(None))]
-    keys = embed(items, store, engine)
-    assert keys == [first.key, first.key, Shown(pictures[1]).key, None]
-    assert sorted(loaded) == [0, 1]
-    np.testing.assert_allclose(
-        store.read([key for key in keys if key]), engine.pooled(pictures[[0, 0, 1]]), rtol=2e-3, atol=2e-3
-    )
-    loaded.clear()
-    assert embed([(key, loader(0)) for key in keys[:3]], store, engine) == keys[:3]
-    assert loaded == []
-
-
-def test_what_was_finished_stays_after_an_error(
-    engine: FeatureEngine, pictures: np.ndarray, tmp_path: Path
-) -> None:
-    def loader(number: int):
-        def load() -> Shown:
-            if number == 20:
-                raise OSError("broken tile")
-            return Shown(np.full((224, 224, 3), number, dtype=np.uint8))
-
-        return load
-
-    store = FeatureStore(tmp_path)
-    with pytest.raises(OSError, match="broken tile"):
-        embed([(None, loader(number)) for number in range(24)], store, engine)
-    assert len(store) > 0
-    assert Shown(np.zeros((224, 224, 3), dtype=np.uint8)).key in store.keys()  # noqa: SIM118
