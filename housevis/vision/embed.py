@@ -14,7 +14,6 @@ from PIL import Image
 
 from housevis.vision.engines import FeatureEngine, Features, Want
 
-
 T = TypeVar("T")
 
 _BATCHES_IN_FLIGHT = 2
