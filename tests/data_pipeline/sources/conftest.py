@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import rasterio
+from PIL import Image
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.transform import from_origin
@@ -91,3 +93,12 @@ def rasters() -> SimpleNamespace:
         latitude=LATITUDE,
         longitude=LONGITUDE,
     )
+
+
+@pytest.fixture
+def big_picture() -> bytes:
+    """A textured JPEG of 512 pixels."""
+    pixels = np.random.default_rng(5).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.repeat(8, axis=0).repeat(8, axis=1)).save(buffer, "JPEG")
+    return buffer.getvalue()
