@@ -97,8 +97,10 @@ def _url(database: SecretStr | None) -> URL:
         address = f"sqlite:///{address}"
     try:
         url = make_url(address)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise _no_address() from None
+    if "@" in (url.host or ""):
+        raise _no_address()
     if url.drivername in {"postgres", "postgresql"}:
         url = url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).is_file()):
@@ -114,7 +116,7 @@ def _no_address() -> ConfigError:
     return ConfigError(
         "this is no usable database address",
         where="listings.database",
-        remedy="Give an address such as postgresql://user:password@host/name.",
+        remedy="Give an address such as postgresql://user:password@host/name, with %40 for an @ in it.",
     )
 
 
