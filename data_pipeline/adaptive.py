@@ -21,7 +21,7 @@ import math
 import threading
 from collections import deque
 
-_SAFETY = 0.95
+_SAFETY = 0.965
 """The pace as a share of the limit that was found."""
 
 _FIRST_SAFETY = 0.94
@@ -31,9 +31,9 @@ _SAME_WINDOW = 0.3
 _CONFIRMED = 0.06
 _LEAST_LEFT = 0.5
 _LEAST_LEFT_AGAIN = 0.8
-_SLOW_START = 0.35
+_SLOW_START = 0.6
 _REDISCOVERY = 0.2
-_CREEP = 0.015
+_CREEP = 0.005
 _CREEP_UNSURE = 0.03
 """Growth of the pace per second, as a share of the limit that was found."""
 
@@ -50,6 +50,7 @@ _CLEAN_SLOTS = 8.0
 _CLEAN_SECONDS = (2.0, 30.0)
 _REMEMBERED = 8192
 _SLOWEST = 0.2
+_SLOWEST_START = 2.0
 
 
 class AdaptiveRate:
@@ -131,11 +132,12 @@ class AdaptiveRate:
         within_second = self._count_since(now - 1.0)
         if self._pace is None:
             self._burst, self._ceiling = within_second, None
-            self._pace = max(_FIRST_SAFETY * within_second, _SLOWEST)
+            self._pace = max(_FIRST_SAFETY * within_second, _SLOWEST_START)
             self._grows_from = _FIRST_HOLD
             return
         burst = self._burst or 0
-        windows = self._drops <= 2 and abs(within_second - burst) <= max(_SAME_WINDOW * burst, 2.0)
+        differs = abs(within_second - burst)
+        windows = self._drops <= 2 and burst > 2 and differs <= max(_SAME_WINDOW * burst, 2.0)
         found = float(burst) if windows else self._long_run(now, burst)
         least = _LEAST_LEFT if self._drops <= 2 else _LEAST_LEFT_AGAIN
         found = min(max(found, least * self._pace), self._pace)

@@ -53,7 +53,9 @@ class Fetching:
         """Whether the archive holds the pictures of the manifest, and nothing else."""
         stored = {(tile.x, tile.y): self.archive.read(18, tile.x, tile.y) for tile in self.archive.tiles(18)}
         digests = {place: hashlib.sha256(data or b"").hexdigest() for place, data in stored.items()}
-        return digests == {(row["x"], row["y"]): row["sha256"] for row in self.manifest() if row["status"] == "ok"}
+        return digests == {
+            (row["x"], row["y"]): row["sha256"] for row in self.manifest() if row["status"] == "ok"
+        }
 
 
 @pytest.fixture
