@@ -12,8 +12,8 @@ from urllib.parse import quote, urlsplit
 
 import requests
 
-from data_pipeline.addresses import access_key, redacted
-from data_pipeline.download import USER_AGENT
+from data_pipeline.addresses import access_key, check_template, redacted
+from data_pipeline.connecting import USER_AGENT, quiet_about
 from data_pipeline.provider_records import Provider
 from data_pipeline.tiles import EARTH_RADIUS
 from housevis.core.errors import ConfigError, ImageryError
@@ -75,9 +75,12 @@ def _fetch(provider: Provider) -> bytes:
     if key is not None:
         address = address.replace("{key}", quote(key, safe=""))
     try:
-        with requests.get(
-            address, headers={"User-Agent": USER_AGENT}, timeout=_TIMEOUT, stream=True
-        ) as response:
+        with (
+            quiet_about([key]),
+            requests.get(
+                address, headers={"User-Agent": USER_AGENT}, timeout=_TIMEOUT, stream=True
+            ) as response,
+        ):
             code, parts, size = response.status_code, [], 0
             for part in response.iter_content(65_536):
                 parts.append(part)
@@ -136,8 +139,10 @@ def _described(provider: Provider, document: bytes) -> Provider:
     deepest = max(matrix_set.names)
     return replace(
         provider,
-        url=_rest_address(layer, media, style, matrix_set.name)
-        or _query_address(service, provider, media, style, matrix_set.name),
+        url=check_template(
+            _rest_address(layer, media, style, matrix_set.name)
+            or _query_address(service, provider, media, style, matrix_set.name)
+        ),
         matrices=tuple(sorted(matrix_set.names.items())),
         zoom_maximum=deepest,
         tile_size=matrix_set.tile_size,
