@@ -133,13 +133,8 @@ def _rank_accuracy_later(config: Config, run: Run, sold: SoldHouses) -> float | 
     return rank_accuracy(ranker.score(sold.pooled[later]), prices, seed=config.seed)
 
 
-def ranker_penalty(project: Project, run: Run, sold: SoldHouses) -> float | None:
-    """The penalty of all rankers of a run, chosen once on the earlier sales where it is ``auto``.
-
-    None where the run uses no pictures and so has no ranker.
-    """
-    if not project.config.uses_pictures:
-        return None
+def ranker_penalty(project: Project, run: Run, sold: SoldHouses) -> float:
+    """The penalty of all rankers of a run, chosen once on the earlier sales where it is ``auto``."""
     setting = project.config.siamese.penalty
     if setting != "auto":
         return setting
@@ -160,13 +155,14 @@ def ranker_penalty(project: Project, run: Run, sold: SoldHouses) -> float | None
 def fit_and_save(project: Project, run: Run, sold: SoldHouses, model_id: str) -> ValuationModel:
     """Fit one model of a run and write it to the run's folder."""
     rows = sold.training_rows(model_id)
+    penalty = ranker_penalty(project, run, sold) if project.config.uses_pictures else None
     model = fit_valuation_model(
         model_id,
         sold.sales[rows].reset_index(drop=True),
         sold.pooled[rows],
         sold.groups[rows],
         project.config,
-        penalty=ranker_penalty(project, run, sold),
+        penalty=penalty,
     )
     model.save(model_folder(run, model_id))
     return model
