@@ -145,7 +145,8 @@ def read_listings(
         today: Sales after this day are rejected; None is the real today.
         runner: Who judges the parts; None judges them here.
         removed: Ids of houses that stay out.
-        geocode: Finds the places of addresses, where the source has no coordinates.
+        geocode: Finds the places of addresses, where the source has no
+            coordinates; without it, those rows are rejected.
         part_rows: Rows in a part, about.
 
     Returns:
@@ -168,7 +169,11 @@ def read_listings(
     for part in map_shards(partial(judge_part, rules), parts, runner):
         judged.add(part)
     frame, rejects = judged.frames(rules)
-    if not rules.located and geocode is not None:
+    place_warnings: list[str] = []
+    if not rules.located:
+        if geocode is None:
+            count = frame["address"].nunique()
+            place_warnings.append(f"{count:,} addresses are to be looked up; none of them was asked for here")
         frame, missed = _located(frame, rules, geocode)
         rejects.append(missed)
     frame, repeated = _without_repeats(frame, section.same_price_days)
@@ -192,6 +197,7 @@ def read_listings(
             *formats.warnings,
             *id_warnings,
             *judged.value_warnings(rules),
+            *place_warnings,
             *implausible(sales, section, geographic=geographic, far_apart=far_apart),
         ],
     )
@@ -365,11 +371,14 @@ def _unit_notes(section: ListingsSection, rules: Rules) -> list[str]:
     return notes
 
 
-def _located(frame: pd.DataFrame, rules: Rules, geocode: Geocode) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Give the rows the places of their addresses."""
+def _located(frame: pd.DataFrame, rules: Rules, geocode: Geocode | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Give the rows the places of their addresses; without a geocoder they have none."""
     judge = Judge(len(frame))
     address = frame["address"]
     judge.reject(address.isna(), "missing_coordinate", "no address to look up")
+    if geocode is None:
+        judge.reject(address.notna(), "missing_coordinate", "to be looked up: " + address)
+        return frame.iloc[:0], rejected_rows(frame, judge)
     found = geocode(sorted(set(address.dropna())))
     places = address.map(lambda text: found.get(text), na_action="ignore")
     unknown = np.array([not isinstance(place, tuple) for place in places], dtype=bool)

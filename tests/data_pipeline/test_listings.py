@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from datetime import date
 from pathlib import Path
 
 import geopandas
-import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from data_pipeline.listings import read_listings, read_new_listings
 from housevis.core.config import ListingsSection
@@ -233,30 +228,6 @@ def test_new_listings_need_no_price(tmp_path: Path) -> None:
     assert houses["pool"].tolist() == [1.0]
     assert houses[["grade", "area_m2"]].isna().all(axis=None)
     assert rejects[["row", "house_id", "reason"]].to_numpy().tolist() == [[3, "n2", "missing_coordinate"]]
-
-
-cell = st.one_of(
-    st.sampled_from(["", "NA", "n/a", "-1", "0", "33", "1e400", "inf", "nan", "47.5", "2014-05-02", "1,000"]),
-    st.floats(allow_nan=True).map(str),
-    st.dates(date(1900, 1, 1), date(2030, 1, 1)).map(str),
-    st.text(max_size=8),
-)
-
-
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
-@given(rows=st.lists(st.lists(cell, min_size=8, max_size=11), max_size=12))
-def test_whatever_the_table_says_every_row_is_kept_or_rejected(tmp_path: Path, rows: list[list[str]]) -> None:
-    buffer = io.StringIO()
-    csv.writer(buffer, quoting=csv.QUOTE_ALL).writerows(rows)
-    path = tmp_path / "any.csv"
-    path.write_text(HEADER + buffer.getvalue(), encoding="utf-8", errors="replace", newline="")
-    listings = read_listings(section(path, extra_attributes=["pool"]), today=TODAY)
-    there = [row for row in rows if any(value.replace("\0", "").strip() for value in row)]
-    assert len(listings.sales) + len(listings.rejects) == listings.rows
-    assert len(there) <= listings.rows <= len(rows)
-    assert listings.sales["sale_id"].is_unique
-    assert set(listings.sales["house_id"]) == set(listings.houses["house_id"])
-    assert np.isfinite(listings.sales[["price", "latitude", "longitude"]].to_numpy(dtype=float)).all()
 
 
 @pytest.mark.shared

@@ -70,8 +70,10 @@ def test_what_is_configured_is_marked_and_never_guessed_twice() -> None:
 
 @pytest.mark.parametrize(
     "column",
-    ["SellerG", "owner_name", "OWNER1", "Buyer", "Listing Agent", "grantee", "Käufer", "propriétaire"]
-    + ["vendeur", "contact_name", "Name", "surname", "Makler", "koper", "e-mail of owner", "phone_number"],
+    [
+        *("SellerG", "owner_name", "OWNER1", "Buyer", "Listing Agent", "grantee", "Käufer", "propriétaire"),
+        *("vendeur", "contact_name", "Name", "surname", "Makler", "koper", "e-mail of owner", "phone_number"),
+    ],
 )
 def test_columns_that_name_people_are_recognised(column: str) -> None:
     assert names_people(column)
@@ -79,8 +81,10 @@ def test_columns_that_name_people_are_recognised(column: str) -> None:
 
 @pytest.mark.parametrize(
     "column",
-    ["Suburb", "owner_occupied", "ownership", "street_name", "price", "Propertycount", "buyer_count"]
-    + ["seller_type", "bathrooms", "sale_type", "wall_material", "copper_roof"],
+    [
+        *("Suburb", "owner_occupied", "ownership", "street_name", "price", "Propertycount", "buyer_count"),
+        *("seller_type", "bathrooms", "sale_type", "wall_material", "copper_roof"),
+    ],
 )
 def test_other_columns_are_not(column: str) -> None:
     assert not names_people(column)
@@ -105,7 +109,9 @@ def test_names_of_people_are_refused_wherever_they_are_asked_for(
 
 
 def test_addresses_without_coordinates_need_a_geocoder() -> None:
-    with pytest.raises(ListingsError, match=r"addresses \('address'\) and no coordinates.*listings\.geocoder"):
+    with pytest.raises(
+        ListingsError, match=r"addresses \('address'\) and no coordinates.*listings\.geocoder"
+    ):
         mapped("id;date;price;address")
     names = mapped("id;date;price;address", geocoder="http://127.0.0.1:1")
     assert "latitude" not in names

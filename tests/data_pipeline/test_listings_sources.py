@@ -52,7 +52,7 @@ def test_a_workbook_with_sheets_typed_cells_and_a_title(tmp_path: Path) -> None:
     assert listings.sales["source_row"].tolist() == [3]
     assert listings.rejects[["row", "reason"]].to_numpy().tolist() == [[5, "invalid_price"]]
     assert any("sheet 'Sales'" in note for note in listings.notes)
-    with pytest.raises(ListingsError, match="listings.sheet to one of: About, Sales"):
+    with pytest.raises(ListingsError, match=r"listings\.sheet to one of: About, Sales"):
         read(path=path, sheet="sales")
     with pytest.raises(ListingsError, match="'About' is empty"):
         read(path=path)
