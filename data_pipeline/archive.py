@@ -13,7 +13,6 @@ import contextlib
 import os
 import sqlite3
 import threading
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -23,12 +22,10 @@ import numpy as np
 
 from data_pipeline.decoding import picture_width
 from data_pipeline.house_pictures import HousePictures
+from data_pipeline.mbtiles import EXTENTS, SCHEMA, STORED_TILES, extent_entries, plain_tile
 from data_pipeline.pictures import picture_status
 from data_pipeline.tiles import TILE_PIXELS, Keys
 from housevis.core.errors import ImageryError
-
-APPLICATION_ID = 0x4D504258
-"""Marks an SQLite file as MBTiles: the letters MPBX."""
 
 TILE_SIZE_ENTRY = "housevis_tile_size"
 """Metadata: pixels per side of a tile."""
@@ -36,18 +33,8 @@ TILE_SIZE_ENTRY = "housevis_tile_size"
 NATIVE_ZOOM_ENTRY = "housevis_native_zoom"
 """Metadata: the deepest zoom that is no enlargement of a shallower one."""
 
-_SCHEMA = (
-    f"PRAGMA application_id = {APPLICATION_ID}",
-    "CREATE TABLE IF NOT EXISTS metadata (name TEXT NOT NULL, value TEXT)",
-    "CREATE UNIQUE INDEX IF NOT EXISTS metadata_name ON metadata (name)",
-    "CREATE TABLE IF NOT EXISTS tiles (zoom_level INTEGER NOT NULL, tile_column INTEGER NOT NULL,"
-    " tile_row INTEGER NOT NULL, tile_data BLOB)",
-    "CREATE UNIQUE INDEX IF NOT EXISTS tile_index ON tiles (zoom_level, tile_column, tile_row)",
-)
 _FORMATS = {"jpeg": "jpg", "image/jpeg": "jpg", "image/jpg": "jpg", "image/png": "png", "image/webp": "webp"}
 _SMALLEST_TILE, _LARGEST_TILE = 64, 4096
-_GZIP = b"\x1f\x8b"
-_LARGEST_PICTURE = 2**26
 _READ_AT_ONCE = 64
 
 
@@ -99,7 +86,7 @@ class TileArchive:
             archive.path.parent.mkdir(parents=True, exist_ok=True)
             connection = archive._connection()
             connection.execute("PRAGMA journal_mode = WAL")
-            for statement in _SCHEMA:
+            for statement in SCHEMA:
                 connection.execute(statement)
             connection.executemany(
                 "INSERT OR REPLACE INTO metadata (name, value) VALUES (?, ?)", list(metadata.items())
@@ -195,7 +182,7 @@ class TileArchive:
             )
         except sqlite3.DatabaseError as problem:
             raise self._damaged(problem) from None
-        return _plain(row[0]) if row is not None and row[0] is not None else None
+        return plain_tile(row[0]) if row is not None and row[0] is not None else None
 
     def stored(self) -> Iterator[tuple[mercantile.Tile, bytes]]:
         """Every tile with its bytes: by zoom, then column, then row from the south; little is held at once.
@@ -204,13 +191,10 @@ class TileArchive:
             ImageryError: The file is damaged.
         """
         try:
-            cursor = self._connection().execute(
-                "SELECT zoom_level, tile_column, tile_row, tile_data FROM tiles"
-                " WHERE tile_data IS NOT NULL ORDER BY zoom_level, tile_column, tile_row"
-            )
+            cursor = self._connection().execute(STORED_TILES)
             while rows := cursor.fetchmany(_READ_AT_ONCE):
                 for zoom, column, row, data in rows:
-                    yield mercantile.Tile(column, 2**zoom - 1 - row, zoom), _plain(data)
+                    yield mercantile.Tile(column, 2**zoom - 1 - row, zoom), plain_tile(data)
         except sqlite3.DatabaseError as problem:
             raise self._damaged(problem) from None
 
@@ -230,7 +214,9 @@ class TileArchive:
         rows = 2**zoom - 1
         try:
             found = self._connection().execute(
-                "SELECT ((? - tile_row) << 32) | tile_column FROM tiles WHERE zoom_level = ?", (rows, zoom)
+                "SELECT ((? - tile_row) << 32) | tile_column FROM tiles WHERE zoom_level = ?"
+                " AND typeof(tile_column) = 'integer' AND typeof(tile_row) = 'integer'",
+                (rows, zoom),
             )
             keys = np.fromiter((key for (key,) in found), dtype=np.int64)
         except sqlite3.DatabaseError as problem:
@@ -240,38 +226,12 @@ class TileArchive:
 
     def extent(self) -> dict[str, str]:
         """The metadata `bounds`, `center`, `minzoom` and `maxzoom` of what is in the file now."""
-        extents = self._extents()
-        if not extents:
-            return {}
-        boxes = []
-        for zoom, west, east, south, north in extents:
-            rows = 2**zoom - 1
-            corner = mercantile.bounds(west, rows - south, zoom)
-            opposite = mercantile.bounds(east, rows - north, zoom)
-            boxes.append((corner.west, corner.south, opposite.east, opposite.north))
-        edges = [
-            *(min(box[i] for box in boxes) for i in (0, 1)),
-            *(max(box[i] for box in boxes) for i in (2, 3)),
-        ]
-        deepest = extents[-1][0]
-        return {
-            "bounds": ",".join(f"{edge:.7f}" for edge in edges),
-            "center": f"{(edges[0] + edges[2]) / 2:.7f},{(edges[1] + edges[3]) / 2:.7f},{deepest}",
-            "minzoom": str(extents[0][0]),
-            "maxzoom": str(deepest),
-        }
+        return extent_entries(self._extents())
 
     def _extents(self) -> list[tuple[int, int, int, int, int]]:
         """Per zoom: first and last column, first and last row from the south."""
         try:
-            return (
-                self._connection()
-                .execute(
-                    "SELECT zoom_level, MIN(tile_column), MAX(tile_column), MIN(tile_row), MAX(tile_row)"
-                    " FROM tiles GROUP BY zoom_level ORDER BY zoom_level"
-                )
-                .fetchall()
-            )
+            return self._connection().execute(EXTENTS).fetchall()
         except sqlite3.DatabaseError as problem:
             raise self._damaged(problem) from None
 
@@ -369,7 +329,7 @@ class TileArchive:
             row = self._connection().execute("SELECT tile_data FROM tiles LIMIT 1").fetchone()
         except sqlite3.DatabaseError as problem:
             raise self._damaged(problem) from None
-        return None if row is None or row[0] is None else _plain(row[0])
+        return None if row is None or row[0] is None else plain_tile(row[0])
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
@@ -410,15 +370,3 @@ class TileArchive:
             where=str(self.path),
             remedy="Check the path; if the file is damaged, move it away and fetch the tiles again.",
         )
-
-
-def _plain(data: bytes) -> bytes:
-    """The picture itself, where a program compressed it once more."""
-    if data[:2] != _GZIP:
-        return bytes(data)
-    unpacker = zlib.decompressobj(wbits=31)
-    try:
-        picture = unpacker.decompress(data, _LARGEST_PICTURE)
-    except zlib.error:
-        return bytes(data)
-    return picture if unpacker.eof else bytes(data)

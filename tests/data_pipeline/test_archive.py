@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipeline.archive import APPLICATION_ID, TileArchive
+from data_pipeline.archive import TileArchive
 from data_pipeline.decoding import decode_tile
+from data_pipeline.mbtiles import APPLICATION_ID
 from data_pipeline.tiles import pack
 from housevis.core.errors import ImageryError
 
@@ -253,3 +254,25 @@ def test_a_truncated_archive_is_damaged(tmp_path: Path, kit: SimpleNamespace) ->
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(ImageryError, match="damaged"), TileArchive(path) as archive:
         assert sum(1 for _ in archive.stored())
+
+
+def test_rows_that_are_no_tiles_do_no_harm(tmp_path: Path, kit: SimpleNamespace) -> None:
+    path = tmp_path / "foreign.mbtiles"
+    tile = kit.block_of_tiles(1, 1)[0]
+    foreign_archive(
+        path,
+        [
+            "INSERT INTO rows VALUES (NULL, 1, 1, 'x'), ('high', 1, 1, x'00'), (18, 'far', 1, x'00'),"
+            " (1000000, 1, 1, x'00'), (18, 1, 1, 'text'), (18, 2, 1, NULL), (18, 3, 1, 4.5)",
+            "CREATE VIEW tiles AS SELECT z AS zoom_level, x AS tile_column, y AS tile_row, data AS tile_data"
+            " FROM rows",
+            "CREATE TABLE metadata (name text, value text)",
+        ],
+        {tile: kit.picture(tile)},
+    )
+    with TileArchive(path) as archive:
+        found = dict(archive.stored())
+        assert found.pop(tile) == kit.picture(tile)
+        assert sorted(found.values()) == [b"4.5", b"text"]
+        assert archive.zooms() == [18]
+        assert archive.read(18, 1, 2**18 - 2) == b"text"
