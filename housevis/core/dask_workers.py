@@ -321,16 +321,15 @@ def _version() -> str:
 
 
 def _check_versions(client: Client) -> None:
-    try:
-        found = client.run(_version)
-    except ModuleNotFoundError as problem:
-        raise WorkerError(
-            f"a Dask worker lacks a module ({problem})",
-            remedy="Install the same housevis on all machines.",
-        ) from None
-    for worker, version in found.items():
-        if version != housevis.__version__:
-            raise _other_version(worker, version, housevis.__version__)
+    for worker, found in client.run(_version, on_error="return").items():
+        if isinstance(found, ModuleNotFoundError):
+            raise WorkerError(
+                f"a Dask worker lacks a module ({found})",
+                where=worker,
+                remedy="Install the same housevis on all machines.",
+            )
+        if isinstance(found, str) and found != housevis.__version__:
+            raise _other_version(worker, found, housevis.__version__)
 
 
 def _other_version(worker: str, version: str, wanted: str) -> WorkerError:
