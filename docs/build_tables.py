@@ -16,7 +16,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from data_pipeline.provider_records import Provider
 
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "docs" / "results"
@@ -241,19 +244,25 @@ def providers(_: Figures) -> str:
     """The provider records."""
     from data_pipeline.providers import PROVIDERS
 
-    return markdown_table(
-        ["record", "storing and analysing", "deepest zoom", "key variable", "terms"],
-        [
-            [
-                f"`{record.name}`",
-                "allowed" if record.allows_storage and record.allows_ml else "needs your own licence",
-                str(record.zoom_maximum),
-                f"`{record.key_variable}`" if record.key_variable else "",
-                record.terms,
-            ]
-            for record in PROVIDERS.values()
-        ],
-    )
+    header = ["record", "where", "kind", "storing and analysing", "deepest zoom", "requests/s"]
+    header += ["price of 1,000", "environment variables", "licence and terms"]
+    return markdown_table(header, [_provider_row(record) for record in PROVIDERS.values()])
+
+
+def _provider_row(record: Provider) -> list[str]:
+    variables = (record.key_variable, record.secret_variable)
+    own = record.kind in ("files", "sample")
+    return [
+        f"`{record.name}`",
+        record.region,
+        record.kind,
+        "allowed" if record.allows_storage and record.allows_ml else "needs your own licence",
+        "" if own else str(record.zoom_maximum),
+        "" if own else f"{record.requests_per_second:g}",
+        "" if record.price_per_thousand is None else f"{record.price_per_thousand:.2f} {record.currency}",
+        ", ".join(f"`{variable}`" for variable in variables if variable),
+        ". ".join(filter(None, (f"{record.licence}, {record.terms}".rstrip(", "), record.note))),
+    ]
 
 
 _DRIVERS_IN_WORDS = {
