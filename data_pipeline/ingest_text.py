@@ -71,8 +71,9 @@ def describe_preview(listings: Listings, report: IngestReport) -> list[str]:
     )
     for reason, count in sorted(report.rejected.items()):
         lines.append(f"  {reason}: {count:,}")
-        for row in listings.rejects[listings.rejects["reason"] == reason].head(_SHOWN_REJECTS).itertuples():
-            lines.append(f"    line {row.row}: {row.detail}" if row.detail else f"    line {row.row}")
+        some = listings.rejects[listings.rejects["reason"] == reason].head(_SHOWN_REJECTS)
+        for line, detail in zip(some["row"].tolist(), some["detail"].tolist(), strict=True):
+            lines.append(f"    line {line}: {detail}" if detail else f"    line {line}")
     return [*lines, *remarks(report), "nothing was stored"]
 
 

@@ -12,47 +12,30 @@ reason: they stay missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from data_pipeline.columns import ColumnMapping, check_attributes, id_parts, map_columns
 from data_pipeline.dates import DateRules
 from data_pipeline.formats import SAMPLE_ROWS, look_at
-from data_pipeline.judging import (
-    DEGREES,
-    TEXTS,
-    Judge,
-    Judged,
-    Rules,
-    joined_id,
-    judge_part,
-    judge_place,
-    rejected_rows,
-)
+from data_pipeline.judging import DEGREES, TEXTS, Judged, Rules, joined_id, judge_part
 from data_pipeline.outliers import flag_outliers
-from data_pipeline.parsing import SQUARE_METRES, as_text
-from data_pipeline.plausibility import SAME_PLACE_DEGREES, check_ids, implausible
-from data_pipeline.resales import previous_sales, repeats_at_the_same_price
+from data_pipeline.parsing import as_text
+from data_pipeline.plausibility import check_ids, implausible
+from data_pipeline.resales import previous_sales
 from data_pipeline.tables import PART_ROWS, Table, first_rows, open_table
+from data_pipeline.whole_file import Geocode, houses_of, located, without_repeats
 from db.store import SALE_COLUMNS
 from housevis.core.config import ListingsSection
 from housevis.core.engine import ShardRunner, map_shards
 from housevis.core.errors import ConfigError
 
-__all__ = ["SQUARE_METRES", "Listings", "read_listings", "read_new_listings"]
-
-HOUSE_COLUMNS = ("house_id", "latitude", "longitude", "address", "unit", "listing_url")
 REJECT_COLUMNS = ("source", "row", "house_id", "reason", "detail")
-
-Geocode = Callable[[Sequence[str]], dict[str, tuple[float, float] | None]]
-"""Addresses -> latitude and longitude, None where an address is not found."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +43,7 @@ class Listings:
     """What a listings source held.
 
     Attributes:
-        houses: :data:`HOUSE_COLUMNS`, one row per house; a house that sold
+        houses: :data:`data_pipeline.whole_file.HOUSE_COLUMNS`, one row per house; a house that sold
             more than once is where its latest sale says it is.
         sales: A sale frame with `source_row` (line in the source),
             `previous_sale_id`, `outlier_reasons` and `outlier_rules`.
@@ -174,12 +157,12 @@ def read_listings(
         if geocode is None:
             count = frame["address"].nunique()
             place_warnings.append(f"{count:,} addresses are to be looked up; none of them was asked for here")
-        frame, missed = _located(frame, rules, geocode)
+        frame, missed = located(frame, rules, geocode)
         rejects.append(missed)
-    frame, repeated = _without_repeats(frame, section.same_price_days)
+    frame, repeated = without_repeats(frame, section.same_price_days)
     rejects.append(repeated)
     every_reject = _all_rejects(rejects, table)
-    houses, sales, far_apart = _houses(frame)
+    houses, sales, far_apart = houses_of(frame)
     sales["previous_sale_id"] = previous_sales(sales)
     sales = flag_outliers(sales)
     return Listings(
@@ -253,7 +236,7 @@ def read_new_listings(
     for part in parts:
         judged.add(judge_part(rules, part))
     frame, rejects = judged.frames(rules)
-    frame, repeated = _without_repeats(frame, 0)
+    frame, repeated = without_repeats(frame, 0)
     houses = frame.drop(columns=[name for name in ("listing_url", "unit", "price") if name in frame])
     houses["address"] = houses["address"].astype(object).where(houses["address"].notna(), None)
     return houses, _all_rejects([*rejects, repeated], table)
@@ -369,66 +352,6 @@ def _unit_notes(section: ListingsSection, rules: Rules) -> list[str]:
     if rules.located:
         notes.append(f"coordinates: {rules.crs}" + ("" if rules.crs == DEGREES else f", stored in {DEGREES}"))
     return notes
-
-
-def _located(frame: pd.DataFrame, rules: Rules, geocode: Geocode | None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Give the rows the places of their addresses; without a geocoder they have none."""
-    judge = Judge(len(frame))
-    address = frame["address"]
-    judge.reject(address.isna(), "missing_coordinate", "no address to look up")
-    if geocode is None:
-        judge.reject(address.notna(), "missing_coordinate", "to be looked up: " + address)
-        return frame.iloc[:0], rejected_rows(frame, judge)
-    found = geocode(sorted(set(address.dropna())))
-    places = address.map(lambda text: found.get(text), na_action="ignore")
-    unknown = np.array([not isinstance(place, tuple) for place in places], dtype=bool)
-    judge.reject(unknown, "address_not_found", address)
-    pairs = [place if isinstance(place, tuple) else (np.nan, np.nan) for place in places]
-    located = frame.assign(latitude=[pair[0] for pair in pairs], longitude=[pair[1] for pair in pairs])
-    judge_place(located, judge, replace(rules, crs=DEGREES), address.fillna(""))
-    return located.loc[judge.passed].reset_index(drop=True), rejected_rows(located, judge)
-
-
-def _without_repeats(frame: pd.DataFrame, same_price_days: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Take out what stands twice: the same house and day, then the same house and price."""
-    judge = Judge(len(frame))
-    again = frame["sale_id"].duplicated().to_numpy(dtype=bool)
-    if again.any():
-        repeated = frame.loc[again]
-        same = frame.loc[frame["sale_id"].isin(repeated["sale_id"])]
-        first = same.drop_duplicates("sale_id").set_index("sale_id")
-        detail = "same house and date as row " + repeated["sale_id"].map(first["source_row"]).astype(str)
-        if "price" in frame.columns:
-            other = repeated["price"].to_numpy() != repeated["sale_id"].map(first["price"]).to_numpy()
-            detail = detail + np.where(other, ", other price", "")
-        judge.reject(again, "duplicate_sale", detail.reindex(frame.index))
-    if same_price_days and "price" in frame.columns:
-        resold = repeats_at_the_same_price(frame.loc[judge.passed], same_price_days)
-        if len(resold):
-            mask = np.zeros(len(frame), dtype=bool)
-            mask[resold.index] = True
-            judge.reject(mask, "same_price_resale", resold.reindex(frame.index))
-    rejects = rejected_rows(frame, judge)
-    if rejects.empty:
-        return frame, rejects
-    return frame.loc[judge.passed].reset_index(drop=True), rejects
-
-
-def _houses(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, int]:
-    """Houses by id, sales with the place of their house, and how many houses lie in several places."""
-    order = np.lexsort((frame["source_row"].to_numpy(), frame["sale_date"].to_numpy()))
-    codes = pd.factorize(frame["house_id"])[0]
-    latest: npt.NDArray[np.int64] = np.zeros(int(codes.max(initial=-1)) + 1, dtype=np.int64)
-    latest[codes[order]] = order
-    houses = frame.iloc[latest][list(HOUSE_COLUMNS)].sort_values("house_id", ignore_index=True)
-    sales = frame.drop(columns=["listing_url", "unit"])
-    far = np.zeros(len(frame), dtype=bool)
-    for name in ("latitude", "longitude", "address"):
-        sales[name] = frame[name].take(latest[codes]).array
-        if name != "address":
-            far |= (np.abs(sales[name] - frame[name]) > SAME_PLACE_DEGREES).to_numpy()
-    ordered = [*SALE_COLUMNS, *(name for name in sales.columns if name not in SALE_COLUMNS)]
-    return houses, sales[ordered], len(np.unique(codes[far]))
 
 
 def _all_rejects(rejects: list[pd.DataFrame], table: Table) -> pd.DataFrame:

@@ -145,9 +145,20 @@ def test_rows_that_cannot_be_kept_are_counted_with_their_reasons(
 ) -> None:
     done = housevis("ingest", folder / "test.toml", "--runs", folder / "runs")
     assert done.code == 0
-    assert done.out.strip() == (
+    lines = done.out.splitlines()
+    assert lines[0].startswith("columns: id = id (guessed); date = date (guessed); price = price (guessed)")
+    assert lines[1] == (
         "listings: 4 rows in, 2 sales of 2 houses kept, 2 rejected (1 impossible_coordinate, 1 invalid_price)"
     )
+
+
+def test_a_preview_shows_the_columns_and_stores_nothing(folder: Path, housevis: Callable[..., Any]) -> None:
+    done = housevis("ingest", folder / "test.toml", "--preview", "--runs", folder / "runs")
+    assert done.code == 0
+    assert "first rows as understood:" in done.out
+    assert "invalid_price: 1" in done.out
+    assert done.out.rstrip().endswith("nothing was stored")
+    assert not (folder / "runs").exists()
 
 
 def stored_sales(folder: Path) -> int:
