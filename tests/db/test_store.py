@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 from sqlalchemy import Engine
 
-from db import store
+from db import bulk, store
 from housevis.core.errors import DatabaseError
 
 
 def listings(count: int, *, price: float = 100_000.0) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    ids = [f"h{number:04d}" for number in range(count)]
+    digits = max(4, len(str(count)))
+    ids = [f"h{number:0{digits}d}" for number in range(count)]
     houses = pd.DataFrame(
         {
             "house_id": ids,
@@ -158,6 +159,84 @@ def test_the_tile_manifest(engine: Engine) -> None:
     assert store.count_rows(engine)["tiles"] == 2
     store.forget_tiles(engine)
     assert store.read_tile_statuses(engine, 18) == {}
+
+
+def test_flags_and_units_are_kept_beside_the_sales(engine: Engine) -> None:
+    houses, sales, rejects = listings(3)
+    flagged = sales.assign(
+        previous_sale_id=[None, "h0000@2014-05-02", None],
+        outlier_reasons=[[], ["high_price", "short_ownership"], None],
+        outlier_rules=[None, "rules 1", "rules 1"],
+    )
+    store.replace_listings(engine, houses.assign(unit=[None, "4b", None]), flagged, rejects)
+    assert store.read_houses(engine)["unit"].tolist() == [None, "4b", None]
+    assert list(store.read_sales(engine).columns) == [*store.SALE_COLUMNS, "grade"]
+    flags = store.read_sale_flags(engine)
+    assert flags.columns.tolist() == ["sale_id", *store.SALE_FLAGS]
+    assert flags["outlier_reasons"].tolist() == [[], ["high_price", "short_ownership"], []]
+    assert flags["previous_sale_id"].tolist() == [None, "h0000@2014-05-02", None]
+    store.replace_listings(engine, houses, sales, rejects)
+    assert store.read_sale_flags(engine)["outlier_reasons"].tolist() == [[], [], []]
+
+
+def test_more_rows_than_a_batch_come_back_in_order(engine: Engine) -> None:
+    count = 2 * bulk.BATCH + 17
+    houses, sales, rejects = listings(count)
+    shuffled = np.random.default_rng(0).permutation(count)
+    store.replace_listings(engine, houses.iloc[shuffled], sales.iloc[shuffled], rejects)
+    read = store.read_sales(engine)
+    pd.testing.assert_frame_equal(read, sales[read.columns], check_dtype=False)
+    images = pd.DataFrame({"house_id": houses["house_id"], "framing": "tile", "zoom": 18, "west": -122.5})
+    store.save_images(engine, images)
+    store.save_images(engine, images.assign(image_key="ab" * 32))
+    assert store.read_images(engine, "tile", 18)["image_key"].tolist() == ["ab" * 32] * count
+    estimates = pd.DataFrame(
+        {"sale_id": sales["sale_id"], "model_id": "m", "estimate": np.arange(count) / 3, "low": 0, "high": 1}
+    )
+    store.save_estimates(engine, "a", estimates)
+    assert store.read_estimates(engine, "a")["estimate"].tolist() == estimates["estimate"].tolist()
+
+
+def test_ids_are_ordered_by_their_bytes_in_every_database(engine: Engine) -> None:
+    houses, sales, rejects = listings(6)
+    ids = ["a-1", "B2", "a1", "Z", "é", "_"]
+    houses["house_id"] = sales["house_id"] = ids
+    sales["sale_id"] = [f"{house_id}@2014-05-02" for house_id in ids]
+    store.replace_listings(engine, houses, sales, rejects)
+    expected = sorted(ids, key=str.encode)
+    assert store.read_houses(engine)["house_id"].tolist() == expected
+    assert store.read_sales(engine)["house_id"].tolist() == expected
+
+
+def test_texts_that_databases_stumble_over(engine: Engine) -> None:
+    texts = ["tab\there", "line\nbreak", "back\\slash", "\\N", "quote'\"", "nul\0gone", "%s ? :name", ""]
+    houses, sales, rejects = listings(len(texts))
+    store.replace_listings(engine, houses.assign(address=texts), sales, rejects)
+    expected = [text.replace("\0", "") for text in texts]
+    assert store.read_houses(engine)["address"].tolist() == expected
+
+
+def test_an_address_that_is_refused_by_the_driver_leaves_the_old_listings(engine: Engine) -> None:
+    houses, sales, rejects = listings(3)
+    store.replace_listings(engine, houses, sales, rejects)
+    with pytest.raises(DatabaseError):
+        store.replace_listings(engine, houses, sales.assign(sale_id="twice@2014-05-02"), rejects)
+    assert len(store.read_sales(engine)) == 3
+
+
+def test_tiles_keep_what_the_server_said_of_their_version(engine: Engine) -> None:
+    row = {"zoom": 18, "x": 1, "y": 2, "provider": "p", "status": "ok", "attempts": 1, "bytes": 5}
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    store.save_tiles(engine, [row | {"fetched_at": moment, "etag": '"v1"', "last_modified": "yesterday"}])
+    store.save_tiles(engine, [])
+    found = store.read_tile_rows(engine, 18)
+    assert found[["x", "y", "etag", "last_modified"]].to_numpy().tolist() == [[1, 2, '"v1"', "yesterday"]]
+    assert found["fetched_at"][0].replace(tzinfo=UTC) == moment
+    assert len(store.read_tile_rows(engine, 17)) == 0
+    many = [row | {"x": x, "fetched_at": moment} for x in range(3000)]
+    store.save_tiles(engine, many)
+    assert len(store.read_tile_statuses(engine, 18)) == 3000
+    assert store.read_tile_rows(engine, 18)["etag"].isna().all()
 
 
 def _image_columns() -> list[str]:

@@ -124,3 +124,14 @@ def test_another_backbone_is_refused(make_database, tmp_path: Path) -> None:
 def test_the_database_is_frozen(make_database) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         make_database().house_ids = ()
+
+
+def test_houses_can_be_left_out(make_database, tmp_path: Path) -> None:
+    database = make_database(house_ids=["twice", "twice", *(str(n) for n in range(18))])
+    without = database.without({"twice", "3", "nobody"})
+    kept = [row for row, house_id in enumerate(database.house_ids) if house_id not in ("twice", "3")]
+    assert without.house_ids == tuple(database.house_ids[row] for row in kept)
+    assert without.embeddings.tolist() == database.embeddings[kept].tolist()
+    assert without.weights_of(range(17)).tolist() == database.weights_of(kept).tolist()
+    without.save(tmp_path / "weights.safetensors")
+    assert GradWeightDatabase.load(tmp_path / "weights.safetensors").house_ids == without.house_ids

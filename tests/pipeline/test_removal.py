@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import geopandas
 import pytest
+from sqlalchemy import update
 from typer.testing import CliRunner
 
 from data_pipeline.archive import TileArchive
 from data_pipeline.frames import tiles_needed
+from db.models import House
 from db.removal_store import read_removals
+from db.session import write_transaction
 from db.store import (
     read_estimates,
     read_houses,
@@ -100,8 +103,7 @@ def test_nothing_of_a_removed_house_is_left_but_what_the_receipt_names(
     assert house_id not in set(geopandas.read_file(tmp_path / "a.gpkg")["house_id"])
     assert house_id not in set(geopandas.read_parquet(tmp_path / "b.parquet")["house_id"])
 
-    files = [path for path in project.workspace.folder.rglob("*") if path.is_file()]
-    holding = {path for path in files if house_id.encode() in path.read_bytes()}
+    holding = set(files_with(project.workspace.folder, house_id))
     receipt = Path(result.figures["receipt"])
     listings = project.workspace.sample_market / "listings.csv"
     mark = the_run(project).folder / "removed.json"
@@ -114,6 +116,28 @@ def test_nothing_of_a_removed_house_is_left_but_what_the_receipt_names(
     assert written == stored
     assert any(str(listings) in sentence for sentence in stored["remains"])
     assert the_run(project).run_id in stored["runs"]
+
+
+def test_not_a_byte_of_its_address_is_left_in_the_workspace(project: Project) -> None:
+    house_id, address = shown_house(project), "17 Zanzibar Mews"
+    with write_transaction(project.engine) as connection:
+        statement = update(House).where(House.id == house_id).values(address=address, unit=address)
+        connection.execute(statement)
+    cache = project.workspace.folder / "geocoded.json"
+    cache.write_text(json.dumps({"http://127.0.0.1": {address: [1.0, 2.0], "elsewhere": None}}))
+    export(project, project.workspace.folder / "a.gpkg")
+    files = list(files_with(project.workspace.folder, address))
+    assert {path.name for path in files} >= {"geocoded.json", "a.gpkg"}
+    remove(project, [house_id])
+    assert list(files_with(project.workspace.folder, address)) == []
+    assert json.loads(cache.read_text()) == {"http://127.0.0.1": {"elsewhere": None}}
+
+
+def files_with(folder: Path, text: str) -> Iterator[Path]:
+    """The files that hold a text."""
+    for path in folder.rglob("*"):
+        if path.is_file() and text.encode() in path.read_bytes():
+            yield path
 
 
 def test_its_run_is_neither_current_nor_to_be_promoted(project: Project) -> None:

@@ -97,3 +97,19 @@ def test_rows_and_keys_must_match(tmp_path: Path) -> None:
         store.append([key(1), key(2)], rows([1]))
     with pytest.raises(ModelError, match="no hex SHA-256"):
         store.append(["abc"], rows([1]))
+
+
+def test_features_can_be_taken_out(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, "net")
+    store.append([key(n) for n in range(4)], rows(list(range(4))))
+    store.append([key(n) for n in range(4, 6)], rows([4, 5]))
+    assert store.remove([key(1), key(4), key(5), key(99)]) == 3
+    assert store.keys() == {key(0), key(2), key(3)}
+    for opened in (store, FeatureStore(tmp_path, "net")):
+        np.testing.assert_array_equal(opened.read([key(3), key(0)]), rows([3, 0]))
+    content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert bytes.fromhex(key(1)) not in content
+    assert bytes.fromhex(key(2)) in content
+    assert store.remove([key(1)]) == 0
+    store.append([key(1)], rows([7]))
+    np.testing.assert_array_equal(store.read([key(1)]), rows([7]))
