@@ -31,6 +31,7 @@ __all__ = [
     "UNKNOWN",
     "Provider",
     "access_key",
+    "as_files",
     "check_rights",
     "check_template",
     "find_provider",
@@ -233,6 +234,11 @@ def _of_files(name: str | None) -> Provider:
         raise _unknown_name(str(name))
     if record.name == SAMPLE_MARKET:
         record = Provider(UNKNOWN, "", record.attribution)
+    return as_files(record)
+
+
+def as_files(record: Provider) -> Provider:
+    """A record for files on this machine: its terms and its credit, but no address, no rate and no price."""
     return replace(
         record,
         url="",

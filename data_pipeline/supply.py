@@ -21,6 +21,7 @@ from data_pipeline.providers import (
     PROVIDERS,
     UNKNOWN,
     Provider,
+    as_files,
     check_rights,
     check_zoom,
     find_provider,
@@ -147,8 +148,9 @@ def find_supply(section: ImagerySection, *, town: SampleMarketSection | None = N
     if source is not None and provider.name == UNKNOWN:
         reference = reference or facts.get(RIGHTS_ENTRY)
         if named in PROVIDERS:
-            section_of_record = section.model_copy(update={"provider": named})
-            provider = find_provider(section_of_record)
+            provider = as_files(PROVIDERS[named])
+            if section.attribution:
+                provider = replace(provider, attribution=section.attribution)
         elif named != UNKNOWN and reference:
             provider = replace(provider, name=named)
     facts.pop(RIGHTS_ENTRY, None)

@@ -291,7 +291,7 @@ PROBLEMS = {
     "unknown kind": Problem(1, "cannot be read", "estimate", "{archive}", "--run", "small-town"),
     "no such archive": Problem(2, "no such file or folder", *ESTIMATE, "--imagery", "{tmp}/no.mbtiles"),
     "imagery is another folder": Problem(1, "neither GeoTIFFs nor pictures", *ESTIMATE, "--imagery", "{tmp}"),
-    "archive is text": Problem(1, "no MBTiles archive", *ESTIMATE, "--imagery", "{new}"),
+    "archive is text": Problem(1, "no imagery that housevis reads", *ESTIMATE, "--imagery", "{new}"),
     "address without tiles": Problem(
         2, "which tile is meant", *ESTIMATE, "--imagery", "http://127.0.0.1/a.png"
     ),
