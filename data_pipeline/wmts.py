@@ -203,7 +203,7 @@ def _rest_address(layer: Any, media: str, style: str, matrix_set: str) -> str | 
 
 
 def _query_address(service: Any, provider: Provider, media: str, style: str, matrix_set: str) -> str:
-    methods = next((found.methods for found in service.operations if found.name == "GetTile"), [])
+    methods: list[Any] = next((found.methods for found in service.operations if found.name == "GetTile"), [])
     base = next((method["url"] for method in methods if method["type"] == "Get"), None)
     base = str(base or provider.capabilities.split("?", 1)[0])
     joint = "" if base.endswith(("?", "&")) else "&" if urlsplit(base).query else "?"

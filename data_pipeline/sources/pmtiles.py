@@ -46,7 +46,7 @@ class PMTilesSource:
         except (OSError, ValueError) as problem:
             raise self._damaged(problem) from None
         try:
-            self._header: dict[str, Any] = library.deserialize_header(self._bytes[:_HEADER_BYTES])
+            self._header: dict[str, Any] = dict(library.deserialize_header(self._bytes[:_HEADER_BYTES]))
             self._metadata = self._read_metadata()
         except _unreadable(library) as problem:
             self.close()

@@ -85,7 +85,7 @@ def _section(imagery: str, config: Config, rights_reference: str | None) -> Imag
                 "or an address with {z}, {x} and {y}.",
             ) from problem
         return section
-    return ImagerySection(source=Path(imagery), **kept)
+    return ImagerySection(source=Path(imagery).absolute(), **kept)
 
 
 def _copy(supply: Supply, houses: pd.DataFrame, archive: TileArchive) -> None:

@@ -104,6 +104,13 @@ def test_placeholders_are_filled() -> None:
     assert filled("https://e.org/{z}/{x}/{-y}") == f"https://e.org/18/41000/{2**18 - 1 - 91_000}"
     assert filled("https://e.org/{q}.png") == f"https://e.org/{mercantile.quadkey(TILE)}.png"
     assert filled("https://{s}.e.org/{z}/{x}/{y}").split(".")[0][-1] in "abc"
+    assert filled("https://e.org/{TileMatrix}/{TileRow}/{TileCol}") == "https://e.org/18/91000/41000"
+    assert (
+        filled("https://e.org/{z-1}/{x}/{y}/{z}{r}?{scale},{pixels}")
+        == "https://e.org/17/41000/91000/18?1,256"
+    )
+    corners = filled("https://e.org/?b={west},{south},{east},{north}").split("=")[1].split(",")
+    assert [float(edge) for edge in corners] == pytest.approx(list(mercantile.xy_bounds(TILE)), abs=1e-5)
     latitude, longitude = filled("https://e.org/{z}?{latitude},{longitude}").split("?")[1].split(",")
     assert mercantile.tile(float(longitude), float(latitude), 18) == TILE
 
@@ -137,3 +144,47 @@ def test_records_are_complete() -> None:
             assert record.key_variable
         assert (record.zoom_native or 0) <= record.zoom_maximum
         assert record.allows_storage == record.allows_ml
+
+
+def test_retina_tiles_are_asked_for_where_the_address_has_a_place_for_it() -> None:
+    def filled(**settings: Any) -> str:
+        return tile_url(find_provider(imagery(retina=True, **settings)), TILE, "k")
+
+    assert filled(url="https://e.org/{z}/{x}/{y}{r}.png").endswith("/91000@2x.png")
+    assert filled(provider="mapbox-satellite").startswith(
+        "https://api.mapbox.com/v4/mapbox.satellite/18/41000/91000@2x"
+    )
+    assert find_provider(imagery(retina=True, provider="google-static")).tile_size == 512
+    for settings in ({"provider": "swisstopo-swissimage"}, {"url": FOREIGN}):
+        with pytest.raises(ConfigError, match="no retina tiles"):
+            filled(**settings)
+
+
+def test_xyzservices_knows_more_addresses_but_no_terms() -> None:
+    mapped = find_provider(imagery(provider="MapTiler.Satellite"))
+    assert mapped.key_variable == "HOUSEVIS_IMAGERY_KEY"
+    assert "{key}" in mapped.url
+    assert "<insert" not in mapped.url
+    assert not mapped.allows_storage
+    assert find_provider(imagery(provider="USGS.USImagery", zoom=16)).name == "usgs-basemap"
+    with pytest.raises(ConfigError, match="not in Web Mercator"):
+        find_provider(imagery(provider="Esri.ArcticImagery"))
+
+
+def test_a_record_of_ones_own_counts_with_a_reference_only() -> None:
+    record = {"name": "city", "licence": "CC BY 4.0", "allows_storage": True, "allows_ml": True}
+    settings = {"url": FOREIGN, "record": record | {"zoom_maximum": 19, "requests_per_second": 2.5}}
+    provider = find_provider(imagery(**settings, zoom=19))
+    assert (provider.name, provider.licence, provider.requests_per_second) == ("city", "CC BY 4.0", 2.5)
+    with pytest.raises(RightsError, match="your own word"):
+        check_rights(provider, None)
+    assert check_rights(provider, "letter 5") == "letter 5"
+    with pytest.raises(ConfigError, match="no zoom 20"):
+        find_provider(imagery(**settings, zoom=20))
+    assert "sesame" not in repr(provider)
+
+
+def test_the_default_has_imagery_at_the_default_zoom() -> None:
+    provider = find_provider(imagery())
+    assert (provider.name, provider.region) == ("usgs-imagery", "United States")
+    assert provider.zoom_maximum >= imagery().zoom
