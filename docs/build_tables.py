@@ -223,6 +223,74 @@ def regularisation(figures: Figures) -> str:
     return f"{table}\n\nCommand: `{figures['command']}`."
 
 
+def _share_with_interval(value: Mapping[str, float], unit: float = 1.0) -> str:
+    estimate, low, high = (unit * value[name] for name in ("estimate", "low", "high"))
+    return f"{estimate:.1f} ({low:.1f} to {high:.1f})"
+
+
+def other_markets(figures: Figures) -> str:
+    """Markets without pictures: what is kept, and how near the estimates come."""
+    markets = figures["markets"]
+    near = markdown_table(
+        [
+            "market",
+            "later sales",
+            "within ±10 %",
+            "MdAPE, 95 % interval",
+            "COD, 95 % interval",
+            "interval meant to hold",
+            "held",
+        ],
+        [
+            [
+                f"{market['title']} ({market['currency']})",
+                f"{market['later_sales']:,}",
+                share(market["share"]),
+                _share_with_interval(market["ratio_study"]["mdape"], 100),
+                _share_with_interval(market["ratio_study"]["cod"]),
+                share(market["interval"]["nominal"]),
+                share(market["interval"]["covered"]),
+            ]
+            for market in markets
+        ],
+    )
+    kept = markdown_table(
+        ["market", "columns mapped", "rows", "sales kept", "rejected, by reason"],
+        [
+            [
+                market["title"],
+                str(market["mapped_columns"]),
+                f"{market['rows']:,}",
+                f"{market['sales']:,}",
+                ", ".join(
+                    f"{count:,} `{reason}`"
+                    for reason, count in sorted(market["rejected"].items(), key=lambda item: -item[1])
+                ),
+            ]
+            for market in markets
+        ],
+    )
+    sets = markdown_table(
+        ["market", "attributes", "within ±10 %", "MdAPE"],
+        [
+            [market["title"], row["name"], share(row["share"]), share(row["mdape"])]
+            for market in markets
+            for row in market["sets"]
+        ],
+    )
+    return "\n\n".join(
+        [
+            "Later sales, estimated from the attributes of the example configurations; all figures in percent:",
+            near,
+            "What became of the rows of the files:",
+            kept,
+            "The paper's sets of attributes that the files can fill, and all that they have:",
+            sets,
+            f"Command: `{figures['command']}`.",
+        ]
+    )
+
+
 def embedding_engine(figures: Figures) -> str:
     """How fast pictures become features, beside the plain loop."""
     rows = [
@@ -322,6 +390,7 @@ TABLES: dict[str, Table] = {
     "embedding-engine": Table(embedding_engine, "embedding-engine.json"),
     "king-county": Table(king_county, "king-county.json"),
     "king-county-details": Table(king_county_details, "king-county.json"),
+    "other-markets": Table(other_markets, "other-markets.json"),
     "providers": Table(providers),
     "regularisation": Table(regularisation, "ranker-penalty.json"),
     "sample-market": Table(sample_market, "sample-market.json"),

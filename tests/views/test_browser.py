@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from housevis.views.atlas import build_atlas
 from housevis.views.report import build_report
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -275,9 +276,51 @@ def test_pages_pass_the_accessibility_rules(desktop, atlas):
     assert desktop.left == []
 
 
+@pytest.fixture(scope="module")
+def bare_atlas(bare_atlas_data, tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("bare")
+    build_atlas(bare_atlas_data, folder)
+    return (folder / "index.html").as_uri()
+
+
+@pytest.mark.parametrize("device", ["desktop", "telephone"])
+def test_a_map_without_pictures_shows_prices_and_drivers(request, bare_atlas, device):
+    watched = request.getfixturevalue(device)
+    page = watched.page
+    page.goto(bare_atlas)
+    page.wait_for_selector(".ring")
+    if device == "telephone":
+        page.locator("#more").click()
+    assert page.locator("#price-from").is_visible()
+    assert page.locator("#base").count() == 0
+    find(page, "H00006")
+    words = page.locator("body").inner_text()
+    for part in ("15 Alder Lane", "What the estimate rests on", "90 % range", "later sale", "50.7 %"):
+        assert part in words, part
+    for part in ("icture", "magery", "ttention", "Explained by", "null", "undefined", "NaN", "gained"):
+        assert part not in words, part
+    assert page.locator(".card img").count() == 0
+    assert page.locator(".map-picture").count() == 0
+    assert page.locator(".map-spot").count() == 1
+    assert page.locator(".card").evaluate("card => card.scrollWidth <= card.clientWidth")
+    page.keyboard.press("Escape")
+    assert page.locator(".map-spot").count() == 0
+    watched.assert_quiet()
+
+
+def test_the_selected_house_is_where_it_is_marked(desktop, bare_atlas):
+    page = desktop.page
+    page.goto(bare_atlas)
+    find(page, "H00011")
+    for found, wanted in zip(centre(page, ".pin-selected"), centre(page, ".map-spot"), strict=True):
+        assert found == pytest.approx(wanted, abs=3)
+    desktop.assert_quiet()
+
+
+@pytest.mark.parametrize("kind", ["report_data", "bare_report_data"])
 @pytest.mark.parametrize("width", [360, 1440])
-def test_the_report_fits_and_loads_nothing(browser, report_data, tmp_path, width):
-    build_report(report_data, tmp_path / "report.html")
+def test_the_report_fits_and_loads_nothing(request, browser, tmp_path, width, kind):
+    build_report(request.getfixturevalue(kind), tmp_path / "report.html")
     watched = watch(browser, width, 800)
     watched.page.goto((tmp_path / "report.html").as_uri())
     assert watched.page.evaluate("document.documentElement.scrollWidth") <= width
