@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import ipaddress
 import logging
+import pickle
 import signal
 import socket
 import sys
@@ -17,6 +18,7 @@ from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from multiprocessing import resource_tracker
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from urllib.parse import urlsplit
@@ -123,10 +125,11 @@ class DaskRunner:
             yield from map(function, first)
             return
         client, workers = self.client, self.workers
-        work = _Work(function, housevis.__version__)
 
         def start(shard: S) -> _Result[R]:
-            return _Result(client.submit(work, _Sealed(shard), key=f"shard-{uuid4().hex}", pure=False))
+            content = pickle.dumps((function, shard), protocol=pickle.HIGHEST_PROTOCOL)
+            message = _Message(content, housevis.__version__)
+            return _Result(client.submit(_attempt, message, key=f"shard-{uuid4().hex}", pure=False))
 
         yield from in_order(start, chain(first, source), 2 * workers)
 
@@ -162,29 +165,29 @@ class _Result(Generic[R]):
 
 
 @dataclass(frozen=True)
-class _Sealed(Generic[S]):
-    """A shard on its way. Dask writes what it sends into its logs; here that is nothing."""
+class _Message:
+    """A function and its shard on their way.
 
-    shard: S = field(repr=False)
+    They are opened on the worker alone, so that the scheduler needs nothing
+    of what they need; and Dask, which writes what it sends into its logs,
+    finds nothing to write.
+    """
 
-
-@dataclass(frozen=True)
-class _Work(Generic[S, R]):
-    """The function, on a worker."""
-
-    function: Callable[[S], R] = field(repr=False)
+    content: bytes = field(repr=False)
     version: str
 
-    def __call__(self, sealed: _Sealed[S]) -> R:
-        if housevis.__version__ != self.version:
-            raise _other_version(socket.gethostname(), housevis.__version__, self.version)
-        try:
-            return self.function(sealed.shard)
-        except Exception as problem:
-            sent = portable(problem)
-            if sent is problem:
-                raise
-            raise sent from None
+
+def _attempt(message: _Message) -> Any:
+    if housevis.__version__ != message.version:
+        raise _other_version(socket.gethostname(), housevis.__version__, message.version)
+    try:
+        function, shard = pickle.loads(message.content)  # noqa: S301
+        return function(shard)
+    except Exception as problem:
+        sent = portable(problem)
+        if sent is problem:
+            raise
+        raise sent from None
 
 
 def worker_threads() -> int | None:
@@ -263,6 +266,7 @@ def _connect(address: str | None, workers: int, stack: ExitStack) -> Client:
         if address is None:
             cluster = stack.enter_context(_loopback_cluster(workers))
             return stack.enter_context(Client(cluster, timeout=_SECONDS_FOR_WORKERS, set_as_default=False))
+        stack.enter_context(_quiet())
         security = _security() if address.startswith("tls://") else None
         client = stack.enter_context(
             Client(address, timeout=_SECONDS_TO_CONNECT, security=security, set_as_default=False)
@@ -307,8 +311,22 @@ def _loopback_cluster(workers: int) -> Iterator[LocalCluster]:
 
 
 @contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dask from printing what is raised here as an error of ours anyway."""
+    logger = logging.getLogger("distributed.client")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+@contextmanager
 def _interrupts_held() -> Iterator[None]:
     """Keep Ctrl-C from the threads and processes that are started in the block; it comes after it."""
+    # Starting the tracker, which multiprocessing does with the first process, would let Ctrl-C in again.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -148,7 +148,8 @@ class OpenVinoEngine(_Engine):
         )
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision}
         if threads is not None:
-            settings["INFERENCE_NUM_THREADS"] = threads
+            # Not pinned: several processes that share a machine would all take its first cores.
+            settings |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
         compiled = core.compile_model(model, "CPU", settings)
         count = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()

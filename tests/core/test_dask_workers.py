@@ -191,9 +191,8 @@ def test_tls_with_the_certificates_of_dasks_own_configuration(
 
 
 def test_nothing_of_a_shard_stands_in_what_dask_logs() -> None:
-    work = dask_workers._Work(len, "1")
-    sealed = dask_workers._Sealed("https://tiles.example/?key=secret")
-    assert "secret" not in repr((work, sealed))
+    message = dask_workers._Message(b"https://tiles.example/?key=secret", "1")
+    assert "secret" not in repr(message)
 
 
 def test_a_scheduler_that_is_not_there(functions: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
