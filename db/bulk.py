@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import JSON, Connection, Select, Table
+from sqlalchemy import JSON, Connection, Executable, Table
 
 from db.models import Base
 
@@ -35,7 +35,9 @@ def table_of(model: type[Base]) -> Table:
 def floats(series: pd.Series) -> list[float | None]:
     """Numbers, None where there is none."""
     values = series.to_numpy(dtype="float64", na_value=np.nan)
-    return np.where(np.isnan(values), None, values.astype(object)).tolist()
+    numbers = values.astype(object)
+    numbers[np.isnan(values)] = None
+    return numbers.tolist()
 
 
 def texts(series: pd.Series) -> list[str | None]:
@@ -187,7 +189,7 @@ def drop_staging(connection: Connection, staging: str) -> None:
 
 
 def read_batches(
-    connection: Connection, statement: Select[Any], kinds: Mapping[str, str]
+    connection: Connection, statement: Executable, kinds: Mapping[str, str]
 ) -> Iterator[pd.DataFrame]:
     """Read a statement's rows, :data:`BATCH` at a time; one empty frame where there is none.
 
@@ -208,7 +210,7 @@ def read_batches(
         yield pd.DataFrame({name: _series((), kind) for name, kind in kinds.items()})
 
 
-def read_frame(connection: Connection, statement: Select[Any], kinds: Mapping[str, str]) -> pd.DataFrame:
+def read_frame(connection: Connection, statement: Executable, kinds: Mapping[str, str]) -> pd.DataFrame:
     """All rows of a statement, see :func:`read_batches`."""
     return pd.concat(list(read_batches(connection, statement, kinds)), ignore_index=True)
 

@@ -41,7 +41,8 @@ def lonely_image_keys(engine: Engine, house_ids: Collection[str]) -> set[str]:
     own = select(Image.image_key).where(Image.house_id.in_(wanted), Image.image_key.is_not(None))
     shared = select(Image.image_key).where(Image.house_id.not_in(wanted), Image.image_key.in_(own))
     with read_transaction(engine) as connection:
-        return set(connection.scalars(own)) - set(connection.scalars(shared))
+        lonely = set(connection.scalars(own)) - set(connection.scalars(shared))
+    return {key for key in lonely if key is not None}
 
 
 def begin_removal(engine: Engine, receipts: Mapping[str, dict[str, Any]]) -> None:

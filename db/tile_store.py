@@ -7,7 +7,7 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Engine, Row, bindparam, delete, select, update
+from sqlalchemy import Engine, Result, Row, bindparam, delete, select, update
 
 from db.bulk import BATCH, read_frame, stored_time, table_of, upsert
 from db.models import Tile
@@ -59,7 +59,7 @@ def read_tile_rows(engine: Engine, zoom: int) -> pd.DataFrame:
         return read_frame(connection, statement.order_by(table.c.x, table.c.y), _KINDS)
 
 
-def iterate_tile_hashes(engine: Engine) -> Generator[Row[tuple[int, int, int, str, str | None]], None, None]:
+def iterate_tile_hashes(engine: Engine) -> Generator[Row[Any], None, None]:
     """Rows of the manifest one by one: `zoom`, `x`, `y`, `status`, `sha256`; little is held at once.
 
     They come by zoom, then x, then y from the largest: as tiles lie in MBTiles.
@@ -67,7 +67,8 @@ def iterate_tile_hashes(engine: Engine) -> Generator[Row[tuple[int, int, int, st
     statement = select(Tile.zoom, Tile.x, Tile.y, Tile.status, Tile.sha256)
     ordered = statement.order_by(Tile.zoom, Tile.x, Tile.y.desc())
     with read_transaction(engine) as connection:
-        yield from connection.execution_options(yield_per=BATCH).execute(ordered)
+        rows: Result[Any] = connection.execution_options(yield_per=BATCH).execute(ordered)
+        yield from rows
 
 
 def mark_failed(engine: Engine, tiles: Sequence[tuple[int, int, int, str]]) -> None:
