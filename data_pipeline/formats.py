@@ -29,7 +29,7 @@ _POINT_MARK = (
 )
 _THOUSANDS_WITH_POINTS = r"^\D*[1-9]\d{0,2}(?:\.\d{3})+\D*$"
 _MOST = 0.9
-_CURRENCY_SIGNS = {"€": "EUR", "£": "GBP", "¥": "JPY", "₹": "INR", "₩": "KRW", "zł": "PLN"}
+_CURRENCY_SIGNS = {"€": "EUR", "£": "GBP", "₹": "INR", "zł": "PLN"}
 _CURRENCY_CODE = r"\b(USD|CAD|AUD|EUR|GBP|NZD|CHF|SEK|NOK|DKK|PLN|CZK|HUF|JPY|CNY|INR|BRL|MXN|ZAR|SGD|HKD)\b"
 
 

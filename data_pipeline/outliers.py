@@ -109,8 +109,7 @@ def _against(sales: pd.DataFrame) -> Flags:
         sales[name].to_numpy(dtype=np.float64) for name in ("latitude", "longitude", "price", "area_m2")
     )
     day = sales["sale_date"].to_numpy().astype("datetime64[D]")
-    month = day.astype("datetime64[M]").astype(np.int64)
-    month -= month.min()
+    month = _without_long_gaps(day.astype("datetime64[M]").astype(np.int64))
     area = areas_of_equal_sales(latitude, longitude)
     log_price = np.log(price)
     log_price_per_area = np.full(len(sales), np.nan)
@@ -162,6 +161,13 @@ def _accumulated(weights: Floats, area: Integers, month: Integers, shape: tuple[
     table = np.zeros((shape[0], shape[1] + 1))
     np.cumsum(sums.reshape(shape), axis=1, out=table[:, 1:])
     return table
+
+
+def _without_long_gaps(month: Integers) -> Integers:
+    """Months counted from 0; a gap as long as the window is made no longer, as nothing sees across it."""
+    there, place = np.unique(month, return_inverse=True)
+    steps = np.minimum(np.diff(there, prepend=there[:1]), WINDOW_MONTHS)
+    return np.cumsum(steps)[place]
 
 
 def _ranks(values: Floats, group: Integers) -> Integers:

@@ -175,7 +175,7 @@ def _open_parquet(path: Path, crs: str, part_rows: int) -> Table:
         try:
             with parquet.ParquetFile(path) as file:
                 for batch in file.iter_batches(batch_size=part_rows, columns=list(wanted)):
-                    frame = batch.to_pandas(ignore_metadata=True)[list(wanted)]
+                    frame = batch.to_pandas(ignore_metadata=True, integer_object_nulls=True)[list(wanted)]
                     yield frame.set_axis(pd.RangeIndex(line, line + len(frame)))
                     line += len(frame)
         except (pyarrow.ArrowException, OSError, ValueError) as problem:
