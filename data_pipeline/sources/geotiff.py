@@ -30,8 +30,10 @@ LEAST_COVERED = 0.75
 _QUALITY = 92
 _OPEN_FILES = 32
 _LARGEST_WARP = 16_384
-_SCALED_FILES = 16
-_SCALED_PIXELS = 256
+_SAMPLED_FILES = 16
+_SAMPLES, _SAMPLE_PIXELS = 4, 128
+_LEAST_MASK = 0.9
+"""A band that is marked as transparency is one if this share of it is all or nothing."""
 _WEB_MERCATOR = "EPSG:3857"
 
 Values = npt.NDArray[Any]
@@ -44,6 +46,7 @@ class RasterFile:
 
     Attributes:
         path: The file.
+        address: What GDAL opens: the path, or the path with a choice of bands.
         bounds: Left, bottom, right, top in EPSG:3857.
         bands: Numbers of the bands that are red, green and blue, or the one band.
         palette: Whether the one band holds numbers of colours.
@@ -56,6 +59,7 @@ class RasterFile:
     """
 
     path: Path
+    address: str
     bounds: tuple[float, float, float, float]
     bands: tuple[int, ...]
     palette: bool
@@ -84,7 +88,7 @@ class GeoTiffSource:
     def __init__(self, paths: Sequence[Path], *, pixels: int = 256) -> None:
         self.tile_size = pixels
         self._lock = threading.Lock()
-        self._open: OrderedDict[Path, Any] = OrderedDict()
+        self._open: OrderedDict[str, Any] = OrderedDict()
         self.files, self.attribution = _read_headers(paths)
         self._bounds = np.array([file.bounds for file in self.files])
         self._range = _value_range([file for file in self.files if not file.eight_bits])
@@ -170,7 +174,7 @@ class GeoTiffSource:
             with (
                 rasterio.Env(GDAL_CACHEMAX=64),
                 WarpedVRT(
-                    self._dataset(file.path),
+                    self._dataset(file),
                     crs=_WEB_MERCATOR,
                     transform=from_bounds(*bounds, side, side),
                     width=side,
@@ -189,7 +193,7 @@ class GeoTiffSource:
 
     def _colours(self, file: RasterFile, values: Values) -> Pixels:
         if file.palette:
-            table = self._dataset(file.path).colormap(file.bands[0])
+            table = self._dataset(file).colormap(file.bands[0])
             colours = np.array([table.get(number, (0, 0, 0, 0))[:3] for number in range(256)], dtype=np.uint8)
             return colours[values[0]].transpose(2, 0, 1)
         if not file.eight_bits:
@@ -199,15 +203,15 @@ class GeoTiffSource:
         eight: Pixels = np.clip(np.rint(values), 0, 255).astype(np.uint8)
         return eight if len(eight) == 3 else eight.repeat(3, axis=0)
 
-    def _dataset(self, path: Path) -> Any:
+    def _dataset(self, file: RasterFile) -> Any:
         import rasterio
 
-        found = self._open.pop(path, None)
+        found = self._open.pop(file.address, None)
         if found is None:
-            found = rasterio.open(path)
+            found = rasterio.open(file.address)
             if len(self._open) >= _OPEN_FILES:
                 self._open.popitem(last=False)[1].close()
-        self._open[path] = found
+        self._open[file.address] = found
         return found
 
 
@@ -245,6 +249,11 @@ def _header(path: Path, dataset: Any) -> RasterFile:
         bands = tuple(meanings.index(colour) + 1 for colour in wanted)
     else:
         bands = (1, 2, 3) if dataset.count >= 3 else (1,)
+    transparent = ColorInterp.alpha in meanings
+    address = str(path)
+    if transparent and not _is_mask(dataset, meanings.index(ColorInterp.alpha) + 1):
+        address = f"vrt://{path.absolute()}?bands={','.join(map(str, bands))}"
+        bands, transparent = tuple(range(1, len(bands) + 1)), False
     bounds = transform_bounds(dataset.crs, _WEB_MERCATOR, *dataset.bounds, densify_pts=21)
     if not all(math.isfinite(edge) for edge in bounds):
         raise ValueError("its corners cannot be brought into Web Mercator")
@@ -252,13 +261,14 @@ def _header(path: Path, dataset: Any) -> RasterFile:
     _, metres = (1.0, 111_319.49) if dataset.crs.is_geographic else dataset.crs.linear_units_factor
     return RasterFile(
         path=path,
+        address=address,
         bounds=bounds,
         bands=bands,
         palette=meanings[0] == ColorInterp.palette,
         metres_per_pixel=abs(dataset.res[1]) * metres,
         mercator=mercator,
         unit=(bounds[2] - bounds[0]) / max(dataset.width, 1),
-        transparent=ColorInterp.alpha in meanings,
+        transparent=transparent,
         nodata=dataset.nodata,
         eight_bits=dataset.dtypes[0] == "uint8",
     )
@@ -272,23 +282,43 @@ def _value_range(files: Sequence[RasterFile]) -> tuple[float, float] | None:
     if not files:
         return None
     samples = []
-    step = max(1, len(files) // _SCALED_FILES)
-    for file in files[::step][:_SCALED_FILES]:
+    step = max(1, len(files) // _SAMPLED_FILES)
+    for file in files[::step][:_SAMPLED_FILES]:
         try:
-            with rasterio.open(file.path) as dataset:
-                shape = tuple(min(side, _SCALED_PIXELS) for side in (dataset.height, dataset.width))
-                found = dataset.read(file.bands, out_shape=(len(file.bands), *shape), masked=True)
+            with rasterio.open(file.address) as dataset:
+                samples.append(_sample(dataset, file.bands))
         except (RasterioError, OSError) as problem:
             raise _unreadable(file.path, problem) from None
-        values = found.compressed().astype(np.float64)
-        samples.append(values[np.isfinite(values)])
     values = np.concatenate(samples)
+    values = values[np.isfinite(values)]
     if not values.size:
         return 0.0, 1.0
     if values.min() >= 0 and values.max() <= 255 and values.max() > 1:
         return 0.0, 255.0
     low, high = np.percentile(values, [0.5, 99.5])
     return float(low), float(max(high, low + 1e-9))
+
+
+def _is_mask(dataset: Any, band: int) -> bool:
+    """Whether a band says what is transparent; unmarked near infrared is taken for that by GDAL."""
+    values = _sample(dataset, (band,), masked=False)
+    return float(np.isin(values, (0, 255)).mean()) >= _LEAST_MASK
+
+
+def _sample(dataset: Any, bands: Sequence[int], *, masked: bool = True) -> Values:
+    """Values of small windows that are spread over a file, nodata left out."""
+    from rasterio.windows import Window
+
+    parts = []
+    for down in range(_SAMPLES):
+        for across in range(_SAMPLES):
+            column = int((across + 0.5) / _SAMPLES * dataset.width) - _SAMPLE_PIXELS // 2
+            row = int((down + 0.5) / _SAMPLES * dataset.height) - _SAMPLE_PIXELS // 2
+            window = Window(max(column, 0), max(row, 0), _SAMPLE_PIXELS, _SAMPLE_PIXELS)
+            whole = Window(0, 0, dataset.width, dataset.height)
+            found = dataset.read(bands, window=window.intersection(whole), masked=masked)
+            parts.append(found.compressed() if masked else found.ravel())
+    return np.concatenate(parts).astype(np.float64)
 
 
 def _unreadable(path: Path, problem: Exception) -> ImageryError:

@@ -52,6 +52,7 @@ def write_raster(
     nodata: float | None = None,
     hole: bool = False,
     overviews: bool = False,
+    marked: bool = True,
     colours: Callable[..., npt.NDArray[np.float64]] = colours_at,
     **options: Any,
 ) -> Path:
@@ -74,7 +75,7 @@ def write_raster(
         path, "w", width=pixels, height=pixels, crs=CRS.from_string(crs), transform=origin, **profile
     ) as made:
         made.write(np.rint(values).astype(dtype))
-        if bands == 4:
+        if bands == 4 and marked:
             made.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.undefined]
     if overviews:
         with rasterio.open(path, "r+") as made:

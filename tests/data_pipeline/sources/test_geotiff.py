@@ -58,6 +58,25 @@ def test_tiles_of_512_pixels(tmp_path: Path, rasters: SimpleNamespace) -> None:
     assert error_of(pixels_of(source, rasters.tile), rasters.scene(rasters.tile, 512)) < 2.5
 
 
+def test_near_infrared_is_not_taken_for_transparency(tmp_path: Path, rasters: SimpleNamespace) -> None:
+    path = rasters.write(tmp_path / "a.tif", bands=4, marked=False)
+    with rasterio.open(path) as made:
+        assert made.colorinterp[3] == ColorInterp.alpha
+    found = pixels_of(GeoTiffSource([path]), rasters.tile)
+    assert error_of(found, rasters.scene(rasters.tile)) < 2.5
+
+
+def test_a_band_of_transparency_is_one(tmp_path: Path, rasters: SimpleNamespace) -> None:
+    path = rasters.write(tmp_path / "a.tif", bands=4, marked=False)
+    with rasterio.open(path, "r+") as made:
+        seen = np.full(made.shape, 255, dtype=np.uint8)
+        seen[:, made.width // 2 :] = 0
+        made.write(seen, 4)
+    source = GeoTiffSource([path])
+    assert source.read(*tile_east(rasters.tile, -1)) is not None
+    assert source.read(*tile_east(rasters.tile, 1)) is None
+
+
 def test_sixteen_bits_are_scaled_once_for_all_files(tmp_path: Path, rasters: SimpleNamespace) -> None:
     bright = rasters.write(tmp_path / "a.tif", dtype="uint16", gain=100.0)
     dark = rasters.write(tmp_path / "b.tif", dtype="uint16", gain=10.0, shift=700)
