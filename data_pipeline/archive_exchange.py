@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from sqlalchemy import Engine
 
 from data_pipeline.archive import NATIVE_ZOOM_ENTRY, TILE_SIZE_ENTRY, TileArchive
 from data_pipeline.fetch import FetchReport
-from data_pipeline.pictures import picture_status
+from data_pipeline.pictures import Judgement, picture_status
 from data_pipeline.pmtiles_files import write_pmtiles
 from data_pipeline.providers import PROVIDERS, SAMPLE_MARKET, UNKNOWN, Provider, check_rights
 from data_pipeline.sources.copying import CopiedTile, groups, store_copied
@@ -19,6 +21,7 @@ from data_pipeline.sources.kinds import source_at
 from data_pipeline.sources.pmtiles import PMTilesSource
 from data_pipeline.supply import RIGHTS_ENTRY, find_supply
 from housevis.core.config import ImagerySection, SampleMarketSection
+from housevis.core.engine import LocalRunner, map_shards
 from housevis.core.errors import ImageryError, UsageError
 from housevis.core.progress import progress_bar
 
@@ -114,7 +117,8 @@ def import_archive(
             not known, and no licence is recorded.
         UsageError: The file is of another provider than the configuration
             or the archive.
-        ImageryError: The file or the archive cannot be read.
+        ImageryError: The file or the archive cannot be read; of a file that is
+            damaged, what comes before is kept.
     """
     opened = _opened(file)
     try:
@@ -192,11 +196,13 @@ def _take_in(
     opened: TileArchive | PMTilesSource, record: Provider, archive: TileArchive, engine: Engine
 ) -> dict[str, int]:
     counts = dict.fromkeys(("tiles", "added", "blank", "same", "kept", "broken"), 0)
-    with progress_bar("import", opened.count() or None) as bar:
-        for batch in groups(opened.stored(), _AT_ONCE):
+    damage: list[ImageryError] = []
+    shards = groups(_readable(opened, damage), _AT_ONCE)
+    batches = map_shards(_judged, shards, LocalRunner(), local="here")
+    with progress_bar("import", opened.count() or None) as bar, closing(batches):
+        for batch in batches:
             added: list[CopiedTile] = []
-            for tile, data in batch:
-                judged = picture_status(data) if _is_on_the_grid(tile) else None
+            for tile, data, judged in batch:
                 there = None if judged is None else archive.read(tile.z, tile.x, tile.y)
                 if judged is None:
                     counts["broken"] += 1
@@ -210,7 +216,25 @@ def _take_in(
             counts["added"] += len(added)
             counts["blank"] += sum(found.status == "blank" for found in added)
             bar.advance(len(batch))
+    if damage:
+        raise damage[0]
     return counts
+
+
+def _readable(
+    opened: TileArchive | PMTilesSource, damage: list[ImageryError]
+) -> Iterator[tuple[mercantile.Tile, bytes]]:
+    """The tiles of a file up to where it is damaged, so that those before are kept."""
+    try:
+        yield from opened.stored()
+    except ImageryError as problem:
+        damage.append(problem)
+
+
+def _judged(
+    batch: list[tuple[mercantile.Tile, bytes]],
+) -> list[tuple[mercantile.Tile, bytes, Judgement | None]]:
+    return [(tile, data, picture_status(data) if _is_on_the_grid(tile) else None) for tile, data in batch]
 
 
 def _is_on_the_grid(tile: mercantile.Tile) -> bool:

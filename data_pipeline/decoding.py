@@ -61,6 +61,16 @@ def decode_tile(data: bytes, tile_size: int = TILE_PIXELS) -> Pixels | None:
     return np.asarray(colour)
 
 
+def is_picture(data: bytes) -> bool:
+    """Whether the bytes are a picture that can be decoded to its end."""
+    try:
+        with Picture.open(io.BytesIO(data)) as picture:
+            picture.load()
+    except _NO_PICTURE:
+        return False
+    return True
+
+
 def picture_width(data: bytes) -> int | None:
     """Pixels per row of a picture, from its header; None if the bytes are no picture."""
     try:
