@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,13 +17,12 @@ import simplejpeg
 from PIL import Image as Picture
 from PIL import UnidentifiedImageError
 
-from data_pipeline.webp import is_whole_webp
+from data_pipeline.webp import whole_webp
 
 _BLANK_DEVIATION = 1.0
 _SMALL = {"jpg": 6144, "webp": 4096, "png": 32_768}
 """Bytes of a 256 x 256 picture above which it cannot be of one colour."""
 
-_SMALL_OTHER = 4096
 _SMALL_PIXELS = 65_536
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _BAD_PICTURE = (
@@ -58,22 +58,15 @@ def picture_status(data: bytes) -> Judgement | None:
         on the way, or something else altogether.
     """
     kind = _kind(data)
-    if kind == "jpg":
-        whole = _is_whole_jpeg(data)
-    elif kind == "png":
-        whole = _is_whole_png(data)
-    else:
-        whole = kind != "webp" or is_whole_webp(data)
-    if not whole:
-        return None
-    if kind and len(data) > _SMALL[kind] and not _is_large(data, kind):
-        return Judgement("ok", kind)
+    if kind is not None:
+        pixels = _CHECKS[kind](data)
+        if not pixels:
+            return None
+        if len(data) > _SMALL[kind] * max(1.0, pixels / _SMALL_PIXELS):
+            return Judgement("ok", kind)
     try:
         with Picture.open(io.BytesIO(data)) as picture:
             kind = FORMATS.get(picture.format or "", (picture.format or "").lower())
-            small = _SMALL.get(kind, _SMALL_OTHER) * max(1.0, picture.width * picture.height / _SMALL_PIXELS)
-            if len(data) > small and kind in _SMALL:
-                return Judgement("ok", kind)
             deviation = np.asarray(picture.convert("RGB"), dtype=np.float32).std(axis=(0, 1)).max()
     except _BAD_PICTURE:
         return None
@@ -88,32 +81,31 @@ def _kind(data: bytes) -> str | None:
     return "webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
 
 
-def _is_large(data: bytes, kind: str) -> bool:
-    """Whether a picture has more than 256 x 256 pixels, where that is quick to see; else no matter."""
-    if kind == "png":
-        return int.from_bytes(data[16:20], "big") * int.from_bytes(data[20:24], "big") > _SMALL_PIXELS
-    return len(data) <= 4 * _SMALL[kind]
-
-
-def _is_whole_jpeg(data: bytes) -> bool:
+def _whole_jpeg(data: bytes) -> int:
+    """The number of pixels, 0 if this is no whole JPEG."""
     try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
         simplejpeg.decode_jpeg(data, "GRAY", fastdct=True, min_height=1, min_width=1, min_factor=8)
     except ValueError:
-        return False
-    return True
+        return 0
+    return int(height) * int(width)
 
 
-def _is_whole_png(data: bytes) -> bool:
-    """Whether all chunks are there with the right checksums."""
+def _whole_png(data: bytes) -> int:
+    """The number of pixels, 0 unless all chunks are there with the right checksums."""
     place, end, view = 8, len(data), memoryview(data)
     while place + 12 <= end:
         size = int.from_bytes(view[place : place + 4], "big")
         after = place + 8 + size
         if after + 4 > end:
-            return False
+            return 0
         if zlib.crc32(view[place + 4 : after]) != int.from_bytes(view[after : after + 4], "big"):
-            return False
+            return 0
         if view[place + 4 : place + 8] == b"IEND":
-            return True
+            return int.from_bytes(data[16:20], "big") * int.from_bytes(data[20:24], "big")
         place = after + 4
-    return False
+    return 0
+
+
+_CHECKS: dict[str, Callable[[bytes], int]] = {"jpg": _whole_jpeg, "png": _whole_png, "webp": whole_webp}
+"""Pixels of a whole picture, 0 for anything else."""

@@ -29,46 +29,54 @@ _COMPLETE = 0
 _LAST_BYTES = 8
 """libwebp's encoder pads a picture by three bytes at most."""
 
-_HEADER = 20
+_HEADER = 30
 _PIXELS_AT_MOST = 2**24
 
 
-def is_whole_webp(data: bytes) -> bool:
-    """Whether these bytes are one whole WebP picture, as far as that can be found out."""
+def whole_webp(data: bytes) -> int:
+    """The number of pixels, 0 if this is no whole WebP picture, as far as that can be found out."""
     if len(data) < _HEADER or data[:4] != b"RIFF" or data[8:12] != b"WEBP":
-        return False
+        return 0
     length = int.from_bytes(data[4:8], "little") + 8
     last = _last_chunk(data, length) if length <= len(data) else None
-    if last is None:
-        return False
+    pixels = _pixels(data)
+    if last is None or not 0 < pixels <= _PIXELS_AT_MOST:
+        return 0
     library = _library()
-    if library is None:
-        return _pillow_decodes(data)
-    decoder = library.WebPINewRGB(0, None, 0, 0)
-    if not decoder:
-        return _pillow_decodes(data)
+    decoder = None if library is None else library.WebPINewRGB(0, None, 0, 0)
+    if library is None or not decoder:
+        return pixels if _pillow_decodes(data) else 0
     try:
         if last == b"VP8 ":
             early = library.WebPIUpdate(decoder, data, length - _LAST_BYTES)
             if early != _NOT_COMPLETE:
-                return False
+                return 0
         status = library.WebPIUpdate(decoder, data, length)
     finally:
         library.WebPIDelete(decoder)
-    return _pillow_decodes(data) if status == _UNSUPPORTED else bool(status == _COMPLETE)
+    whole = _pillow_decodes(data) if status == _UNSUPPORTED else status == _COMPLETE
+    return pixels if whole else 0
+
+
+def _pixels(data: bytes) -> int:
+    """As the header says."""
+    kind, head = data[12:16], data[20:30]
+    if kind == b"VP8 " and head[3:6] == b"\x9d\x01\x2a":
+        return (int.from_bytes(head[6:8], "little") & 0x3FFF) * (int.from_bytes(head[8:10], "little") & 0x3FFF)
+    if kind == b"VP8L":
+        bits = int.from_bytes(head[1:5], "little")
+        return ((bits & 0x3FFF) + 1) * ((bits >> 14 & 0x3FFF) + 1)
+    if kind == b"VP8X":
+        return (int.from_bytes(head[4:7], "little") + 1) * (int.from_bytes(head[7:10], "little") + 1)
+    return 0
 
 
 def _last_chunk(data: bytes, length: int) -> bytes | None:
-    """The name of the last chunk, None where the chunks do not fill the file exactly or it is too large."""
+    """The name of the last chunk, None where the chunks do not fill the file exactly."""
     place, name = 12, None
     while place + 8 <= length:
         name = data[place : place + 4]
         size = int.from_bytes(data[place + 4 : place + 8], "little")
-        body = data[place + 8 : place + 18]
-        if name == b"VP8 " and len(body) == 10:
-            width, height = (int.from_bytes(body[i : i + 2], "little") & 0x3FFF for i in (6, 8))
-            if body[3:6] != b"\x9d\x01\x2a" or width * height > _PIXELS_AT_MOST:
-                return None
         place += 8 + size + (size & 1)
     return name if place == length else None
 
