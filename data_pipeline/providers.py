@@ -212,6 +212,14 @@ def _named(imagery: ImagerySection) -> Provider:
             where="imagery",
             remedy='Set imagery.source, for example source = "naip/*.tif".',
         )
+    if imagery.layer is not None:
+        if not record.capabilities:
+            raise ConfigError(
+                f"{record.name} is no WMTS whose layers can be chosen",
+                where="imagery.layer",
+                remedy="Leave imagery.layer out.",
+            )
+        return replace(record, layer=imagery.layer)
     if not record.url and not record.capabilities:
         raise ConfigError(
             f"{record.name} needs an address of tiles",

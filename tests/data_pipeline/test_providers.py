@@ -188,3 +188,9 @@ def test_the_default_has_imagery_at_the_default_zoom() -> None:
     provider = find_provider(imagery())
     assert (provider.name, provider.region) == ("usgs-imagery", "United States")
     assert provider.zoom_maximum >= imagery().zoom
+
+
+def test_a_layer_may_be_chosen_where_there_are_layers() -> None:
+    assert find_provider(imagery(provider="geobasis-nrw-dop", layer="nw_vdop")).layer == "nw_vdop"
+    with pytest.raises(ConfigError, match="no WMTS"):
+        find_provider(imagery(provider="usgs-imagery", layer="x"))
