@@ -30,7 +30,7 @@ def measure_market(name: str, runs: Path) -> dict[str, Any]:
     """Run one example from listings to report and gather its figures."""
     config = load_config(PROJECT / "examples" / f"{name}.toml")
     with open_project(config, runs) as project:
-        finished = pipeline.run(project)
+        pipeline.run(project)
         ingested = last_step(project.engine, "ingest")
     assert ingested is not None
     figures = find_run(runs, config.name).metrics()
@@ -54,7 +54,6 @@ def measure_market(name: str, runs: Path) -> dict[str, Any]:
             {"name": row["name"], "share": row["without"], "mdape": row["mdape_without"]}
             for row in figures["ablation"]
         ],
-        "seconds": round(finished.seconds, 1),
     }
 
 

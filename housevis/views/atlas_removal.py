@@ -58,7 +58,7 @@ def remove_from_atlas(folder: Path, house_ids: Collection[str]) -> AtlasRemoval:
     details = [detail for chunk in _chunks(data, len(view["house"])) for detail in chunk]
     kept = [row for row, house_id in enumerate(view["house"]) if house_id not in house_ids]
     gone = [row for row, house_id in enumerate(view["house"]) if house_id in house_ids]
-    named = any(detail["neighbour"] in house_ids for detail in details)
+    named = any(detail.get("neighbour") in house_ids for detail in details)
     if not gone and not named:
         return AtlasRemoval(0, 0)
     pictures = _remove_pictures(folder, [details[row] for row in gone], [details[row] for row in kept])
@@ -104,16 +104,17 @@ def _renumbered(
     remaining = []
     for row in kept:
         detail = dict(details[row])
-        detail["neighbourRow"] = place_of.get(detail["neighbourRow"])
-        if detail["neighbour"] in house_ids:
-            detail["neighbour"] = None
+        if "neighbour" in detail:
+            detail["neighbourRow"] = place_of.get(detail["neighbourRow"])
+            if detail["neighbour"] in house_ids:
+                detail["neighbour"] = None
         remaining.append(detail)
     return remaining
 
 
 def _remove_pictures(folder: Path, gone: list[dict[str, Any]], kept: list[dict[str, Any]]) -> int:
-    needed = {detail["picture"]["file"] for detail in kept if detail["picture"]}
-    unwanted = {detail["picture"]["file"] for detail in gone if detail["picture"]} - needed
+    needed = {detail["picture"]["file"] for detail in kept if detail.get("picture")}
+    unwanted = {detail["picture"]["file"] for detail in gone if detail.get("picture")} - needed
     for name in unwanted:
         (folder / name).unlink(missing_ok=True)
     return len(unwanted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -296,3 +297,27 @@ def test_results_for_the_docs_are_written(
     assert written["backbone"] is None
     assert set(written["stages_seconds"]) == set(STEPS)
     assert written["headline"] == bare.run.metrics()["headline"]
+
+
+def test_a_house_is_removed_from_the_map_of_a_run_without_pictures(
+    bare: BareTown, tmp_path: Path, housevis: Callable[..., Any]
+) -> None:
+    copy = BareTown(tmp_path / "copy")
+    shutil.copytree(bare.folder, copy.folder)
+    house = pd.read_parquet(copy.run.estimates)["house_id"].iloc[7]
+    ended = housevis("remove", copy.config_file, house, "--yes", "--runs", copy.runs)
+    assert ended.code == 0, ended.err
+    run = Run.read(copy.workspace / bare.run.run_id)
+    assert house not in set(pd.read_parquet(run.estimates)["house_id"])
+    assert "data/houses.js" in (run.atlas / "index.html").read_text()
+    for path in run.atlas.rglob("*.js"):
+        assert f'"{house}"' not in path.read_text(encoding="utf-8"), path
+
+
+def test_houses_are_exported_without_pictures(
+    bare: BareTown, tmp_path: Path, housevis: Callable[..., Any]
+) -> None:
+    out = tmp_path / "houses.gpkg"
+    ended = housevis("export", bare.config_file, "--runs", bare.runs, "--out", out)
+    assert ended.code == 0, ended.err
+    assert out.is_file()
