@@ -54,8 +54,9 @@ class DaskRunner:
         address: The scheduler's, for example ``tls://10.0.0.5:8786``; None
             starts a scheduler and workers on loopback.
         workers: Worker processes that are started, where `address` is None;
-            None starts one for each core. With an address the scheduler's
-            own workers are taken, all of them.
+            None starts one for each core. With an address all of the
+            scheduler's workers are taken, and this many have to be there
+            before work begins; None is content with one.
 
     Raises:
         ConfigError: Dask is not installed, or the address can be reached
@@ -72,7 +73,7 @@ class DaskRunner:
                 remedy='Install housevis[dask], or set engine = "local".',
             )
         self._address = None if address is None else checked_address(address)
-        self._wanted = workers or cores()
+        self._wanted = workers or (cores() if address is None else 1)
         self._closing = ExitStack()
         self._connected: Client | None = None
 
@@ -278,10 +279,13 @@ def _connect(address: str | None, workers: int, stack: ExitStack) -> Client:
             remedy="Check that it runs (`dask scheduler`), and the address in `scheduler` or --scheduler.",
         ) from None
     try:
-        client.wait_for_workers(1, timeout=_SECONDS_FOR_WORKERS)
+        client.wait_for_workers(workers, timeout=_SECONDS_FOR_WORKERS)
     except TimeoutError:
+        there = len(client.nthreads())
         raise WorkerError(
-            "the Dask scheduler has no workers",
+            f"the Dask scheduler has {there} of {workers} workers"
+            if there
+            else "the Dask scheduler has no workers",
             where=address,
             remedy=f"Start some: dask worker {address}",
         ) from None

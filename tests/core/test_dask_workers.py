@@ -214,6 +214,18 @@ def test_a_scheduler_without_workers(functions: ModuleType, monkeypatch: pytest.
     assert f"dask worker {address}" in problem.value.remedy
 
 
+def test_fewer_workers_than_wanted(
+    runner: DaskRunner, functions: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner.client.wait_for_workers(2, timeout=PATIENCE)
+    monkeypatch.setattr(dask_workers, "_SECONDS_FOR_WORKERS", 1)
+    with (
+        DaskRunner(runner.client.scheduler.address, 3) as more,
+        pytest.raises(WorkerError, match="has 2 of 3 workers"),
+    ):
+        list(map_shards(functions.square, range(5), more))
+
+
 @pytest.mark.parametrize(
     ("address", "whole"),
     [
