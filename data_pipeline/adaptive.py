@@ -44,6 +44,9 @@ _LONGEST_HOLD = 600.0
 _PATIENCE = 5
 """Refusals one after the other, each at a lower pace than the one before, until another cause is supposed."""
 
+_PATIENCE_IN_DOUBT = 1
+"""The same where most requests that were under way at the first refusal were not refused."""
+
 _OVERLOAD = 0.2
 _CLEAN_ANSWERS = 100
 _CLEAN_SLOTS = 8.0
@@ -73,10 +76,14 @@ class AdaptiveRate:
         self._resumed = 0.0
         self._grows_from = 0.0
         self._drops = 0
+        self._first_refusal = -math.inf
+        self._under_way = [0, 0]
         self._indifferent = False
 
-    def accepted(self, now: float) -> None:
-        """Count an answer that was no refusal."""
+    def accepted(self, now: float, sent: float) -> None:
+        """Count an answer that was no refusal; `sent` is when its request was sent."""
+        if sent <= self._first_refusal:
+            self._under_way[0] += 1
         self._accepted.append(now)
         self._outcomes.append(True)
 
@@ -108,12 +115,15 @@ class AdaptiveRate:
                 self._indifferent = False
                 self._drops = 0
             elif sent < self._resumed:
+                self._under_way[1] += sent <= self._first_refusal
                 return asked or max(0.0, self._resumed - now)
             self._grow(now)
             clean = self._is_clean(now)
             self._drops = 1 if clean else self._drops + 1
             pause = self._backoff * 2 ** (self._drops - 1) if asked is None else asked
-            if self._drops > _PATIENCE:
+            through, stopped = self._under_way
+            doubtful = self._drops > 1 and through >= 2 and through > 2 * stopped
+            if self._drops > (_PATIENCE_IN_DOUBT if doubtful else _PATIENCE):
                 self._lift()
                 return asked or 0.0
             self._lower(now)
@@ -132,6 +142,7 @@ class AdaptiveRate:
         within_second = self._count_since(now - 1.0)
         if self._pace is None:
             self._burst, self._ceiling = within_second, None
+            self._first_refusal, self._under_way = now, [0, 0]
             self._pace = max(_FIRST_SAFETY * within_second, _SLOWEST_START)
             self._grows_from = _FIRST_HOLD
             return

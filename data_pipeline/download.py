@@ -207,7 +207,7 @@ class Downloader:
                 self._drain(response)
                 self._refused(response, sent)
                 return failed(f"HTTP {code}", code), 0.0
-            self._limiter.accepted()
+            self._limiter.accepted(sent)
             self._health.heard()
             if code == _UNCHANGED and known is not None:
                 self._drain(response)

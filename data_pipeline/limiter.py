@@ -68,9 +68,9 @@ class HostLimiter:
                 stop.wait(due - now)
         return None
 
-    def accepted(self) -> None:
-        """The host gave an answer that was no refusal."""
-        self._adaptive.accepted(self._clock())
+    def accepted(self, sent: float) -> None:
+        """The host gave an answer that was no refusal to the request of :meth:`take`'s time `sent`."""
+        self._adaptive.accepted(self._clock(), sent)
 
     def refused(self, sent: float, asked: float | None) -> None:
         """The host refused a request: leave it alone as long as it asks, and be slower.

@@ -106,7 +106,7 @@ def simulate(
         elif kind == "answer":
             if allowed:
                 accepted += 1
-                limiter.accepted()
+                limiter.accepted(sent)
             else:
                 refused += 1
                 limiter.refused(sent, asked)
@@ -174,7 +174,7 @@ def test_refusals_of_requests_under_way_are_one_decrease() -> None:
     limiter = HostLimiter(None, clock=lambda: now)
     for step in range(100):
         now = step / 100
-        limiter.accepted()
+        limiter.accepted(now)
     for _ in range(8):
         limiter.refused(sent=0.95, asked=1.0)
     now = 2.0
@@ -186,7 +186,7 @@ def test_refusals_of_requests_under_way_are_one_decrease() -> None:
 def test_a_pause_is_as_long_as_asked_and_no_longer() -> None:
     now = 10.0
     limiter = HostLimiter(None, clock=lambda: now)
-    limiter.accepted()
+    limiter.accepted(now)
     limiter.refused(sent=9.9, asked=7.0)
     assert limiter.due(now) == pytest.approx(17.0)
     now = 17.0
