@@ -280,7 +280,7 @@ def other_markets(figures: Figures) -> str:
     )
     return "\n\n".join(
         [
-            "Later sales, estimated from the attributes of the example configurations; all figures in percent:",
+            "Later sales, estimated from the attributes of the example configurations; figures in percent:",
             near,
             "What became of the rows of the files:",
             kept,

@@ -40,6 +40,19 @@ def test_noise_in_place_of_pictures_gains_nothing(market, settings) -> None:
     assert row.gain.low <= 0.01
 
 
+def test_without_visual_features_the_sets_are_measured_alone(market, settings) -> None:
+    sales, visual = market
+    sets = {name: attributes for name, attributes in ATTRIBUTE_SETS.items() if attributes}
+    nothing = np.empty((900, 0))
+    alone = ablate(sales[:600], sales[600:], nothing[:600], nothing[600:], sets, settings)
+    compared = ablate(sales[:600], sales[600:], visual[:600], visual[600:], sets, settings)
+    for row, other in zip(alone, compared, strict=True):
+        assert (row.without, row.mdape_without) == (other.without, other.mdape_without)
+        assert row.with_visual is row.mdape_with is row.gain is None
+        assert (row.sales, row.pictured) == (300, 0)
+    json.dumps([row.to_dict() for row in alone], allow_nan=False)
+
+
 def test_a_set_of_ones_own_has_no_published_row(market, settings) -> None:
     sales, visual = market
     (row,) = ablate(sales[:600], sales[600:], visual[:600], visual[600:], {"A": ["area_m2"]}, settings)

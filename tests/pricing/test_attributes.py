@@ -7,8 +7,10 @@ import pytest
 from housevis.core.errors import ConfigError, ModelError
 from housevis.pricing.attributes import (
     ATTRIBUTE_SETS,
+    check_attributes,
     encode,
     known_attributes,
+    present_attributes,
     visual_names,
     with_visual,
 )
@@ -43,7 +45,7 @@ def test_every_set_of_the_paper_can_be_encoded(market) -> None:
 @pytest.mark.parametrize(
     ("attributes", "words"),
     [
-        (["bedroom"], "unknown attribute 'bedroom'. Did you mean 'bedrooms'?"),
+        (["bedroom"], "unknown attribute 'bedroom'. Did you mean 'bedrooms'? These sales have: area_m2,"),
         (["price"], "unknown attribute 'price'"),
         (["address"], "unknown attribute 'address'"),
         (["latitude", "latitude"], "'latitude' is named twice"),
@@ -56,6 +58,25 @@ def test_an_attribute_that_cannot_be_used_is_an_error(market, attributes, words)
         encode(market[0].assign(style="loft"), attributes)
     assert words in str(caught.value)
     assert caught.value.where == "pricing.attributes"
+
+
+def test_attributes_without_a_value_are_refused_with_the_line_to_write(market) -> None:
+    sales = market[0].assign(bedrooms=np.nan)
+    check_attributes(sales, ["latitude", "bathrooms"])
+    with pytest.raises(ConfigError) as caught:
+        check_attributes(sales, ["latitude", "bedrooms", "sale_month"])
+    assert "no value of 'bedrooms'" in str(caught.value)
+    assert 'attributes = ["latitude", "sale_month"]' in str(caught.value)
+    assert "bedrooms" not in present_attributes(sales)
+    assert "bedrooms" in known_attributes(sales)
+    with pytest.raises(ConfigError, match="These sales have: area_m2, bathrooms, latitude"):
+        check_attributes(sales, ["bedrooms"])
+
+
+def test_one_value_is_enough(market) -> None:
+    sales = market[0].assign(bedrooms=np.nan)
+    sales.loc[17, "bedrooms"] = 2
+    check_attributes(sales, ["bedrooms"])
 
 
 def test_sale_month_needs_dates(market) -> None:

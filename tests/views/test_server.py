@@ -36,9 +36,9 @@ def port(run_folder) -> Iterator[int]:
     thread.join()
 
 
-def get(port: int, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+def get(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", path, headers=headers)
+    connection.request(method, path, headers=headers)
     response = connection.getresponse()
     answer = response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
     connection.close()
@@ -54,6 +54,15 @@ def test_pages_are_served_with_an_etag(port, run_folder):
     assert "default-src 'none'" in headers["content-security-policy"]
     assert get(port, "/report.html")[0] == 200
     assert get(port, "/")[1]["location"] == "/atlas/index.html"
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/report.html", "/atlas/index.html"])
+def test_head_is_answered_as_get_without_a_body(port, path):
+    status, headers, _ = get(port, path)
+    again, same, body = get(port, path, "HEAD")
+    assert again == status < 400
+    assert same.get("content-length") == headers.get("content-length")
+    assert body == b""
 
 
 def test_health_names_the_run(port):
