@@ -276,7 +276,7 @@ def _connect(address: str | None, workers: int, stack: ExitStack) -> Client:
         raise WorkerError(
             f"the Dask scheduler cannot be reached ({problem})",
             where=address or _LOOPBACK,
-            remedy="Check that it runs (`dask scheduler`), and the address in `scheduler` or --scheduler.",
+            remedy="Check that it runs there, and the address in scheduler or --scheduler.",
         ) from None
     try:
         client.wait_for_workers(workers, timeout=_SECONDS_FOR_WORKERS)
@@ -297,7 +297,7 @@ def _loopback_cluster(workers: int) -> Iterator[LocalCluster]:
     import dask
     from distributed import LocalCluster
 
-    pages = {f"distributed.{part}.http.routes": [] for part in ("scheduler", "worker")}
+    pages: dict[str, list[str]] = {f"distributed.{part}.http.routes": [] for part in ("scheduler", "worker")}
     with _interrupts_held(), dask.config.set(pages):
         cluster = LocalCluster(
             n_workers=workers,

@@ -116,7 +116,7 @@ class LocalRunner:
             return value
         raise WorkerError(
             f"{_DEATHS} worker processes died over the same piece of work ({ending})",
-            remedy="Mostly the memory is too small for all of them at once: set `workers` to a lower number.",
+            remedy="Mostly the memory is too small for all of them at once: set workers to a lower number.",
         )
 
     def _take(self) -> _Worker:

@@ -251,10 +251,8 @@ def explain_shard(work: ExplainWork, houses: list[SoldHouse]) -> tuple[int, Atte
         explained = [house for house in houses if house.model_id == model_id and house.image_key in row_of]
         if not explained:
             continue
-        explainer = desk.once(
-            model_id,
-            lambda model_id=model_id: Explainer.load(work.models / model_id, work.pictures.fingerprint),
-        )
+        load_explainer = partial(Explainer.load, work.models / model_id, work.pictures.fingerprint)
+        explainer = desk.once(model_id, load_explainer)
         rows = [row_of[house.image_key] for house in explained]
         frame, heat = explainer.explain(
             maps[rows], pooled[rows], [house.place.house_id for house in explained]

@@ -148,7 +148,7 @@ def test_all_workers_killed_from_outside_lose_nothing(
 def test_work_that_kills_every_worker_is_given_up(runner: LocalRunner, functions: ModuleType) -> None:
     with pytest.raises(WorkerError, match="signal 9") as problem:
         list(map_shards(functions.die, range(20), runner))
-    assert "`workers`" in problem.value.remedy
+    assert "set workers" in problem.value.remedy
     assert list(map_shards(functions.square, range(3), runner)) == [0, 1, 4]
 
 
