@@ -71,6 +71,11 @@ def read_removals(engine: Engine) -> dict[str, dict[str, Any]]:
         return {house_id: receipt or {} for house_id, receipt in rows}
 
 
+def unfinished_removals(engine: Engine) -> list[str]:
+    """Houses whose removal was begun and is not finished."""
+    return [house_id for house_id, receipt in read_removals(engine).items() if not receipt.get(FINISHED)]
+
+
 def delete_houses(
     engine: Engine, receipts: Mapping[str, dict[str, Any]], tiles: Sequence[tuple[int, int, int]]
 ) -> None:

@@ -8,6 +8,7 @@ from data_pipeline import steps
 from data_pipeline.ingest_text import describe_preview, mapping_line, remarks
 from data_pipeline.plan import plan_tiles as tile_plan
 from db.filled import typical_sale
+from db.removal_store import unfinished_removals
 from housevis.core.config import Config
 from housevis.core.errors import ConfigError
 from housevis.pipeline.picture_steps import for_pictures
@@ -33,6 +34,11 @@ def ingest(project: Project) -> StepResult:
         f"{rejected:,} rejected" + (f" ({reasons})" if reasons else ""),
         *remarks(found),
     ]
+    if stopped := unfinished_removals(project.engine):
+        lines.append(
+            f"the removal of {', '.join(stopped)} was stopped; "
+            "finish it with `housevis remove CONFIG HOUSE_ID`"
+        )
     try:
         check_stored_attributes(project)
     except ConfigError as problem:

@@ -85,12 +85,6 @@ class Removal:
         }
 
 
-def unfinished_removals(project: Project) -> list[str]:
-    """Houses whose removal was begun and is not finished."""
-    receipts = read_removals(project.engine)
-    return [house_id for house_id, receipt in receipts.items() if not receipt.get(FINISHED)]
-
-
 def plan_removal(project: Project, house_ids: Sequence[str]) -> StepResult:
     """Say what :func:`remove` would take out; nothing is changed.
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from data_pipeline.archive import TileArchive
 from data_pipeline.frames import tiles_needed
 from db.models import House
-from db.removal_store import read_removals
+from db.removal_store import read_removals, unfinished_removals
 from db.session import write_transaction
 from db.store import (
     read_estimates,
@@ -36,7 +36,7 @@ from housevis.pipeline.data_steps import ingest
 from housevis.pipeline.explaining import GRAD_WEIGHTS
 from housevis.pipeline.exporting import export
 from housevis.pipeline.project import Project, open_project
-from housevis.pipeline.removal import plan_removal, remove, unfinished_removals
+from housevis.pipeline.removal import plan_removal, remove
 from housevis.pipeline.valuation import TRAINING
 from housevis.runs import Run, find_run, list_runs, promote, read_parquet
 from housevis.vision.store import FeatureStore
@@ -262,10 +262,12 @@ def test_a_removal_that_is_killed_is_finished_by_the_next_one(
             remove(project, [house_id])
     assert house_id in removed_houses(project.engine)
     killed = [] if (stage, after) == ("finish_removal", True) else [house_id]
-    assert unfinished_removals(project) == killed
+    assert unfinished_removals(project.engine) == killed
+    said = " ".join(ingest(project).lines)
+    assert (f"the removal of {house_id} was stopped" in said) == bool(killed)
 
     result = remove(project, [other])
-    assert unfinished_removals(project) == []
+    assert unfinished_removals(project.engine) == []
     assert traces(project, house_id) == traces(project, other) == []
     receipts = read_removals(project.engine)
     assert receipts[house_id]["runs"] == [the_run(project).run_id]
