@@ -191,16 +191,17 @@ class ExplainWork:
 def _explain_sold_houses(project: Project, run: Run, sold: SoldHouses) -> int:
     config = project.config
     shown = shown_sales(sold)
-    shown = shown[shown["image_key"] != ""].set_index("house_id")
+    shown = shown[shown["image_key"] != ""]
     finished = set(load_parts(run.maps).houses["house_id"])
-    places = house_places(shown.reset_index(), config.imagery.zoom)
+    places = house_places(shown, config.imagery.zoom)
     waiting = [place for place in places if place.house_id not in finished]
-    explained_by = shown[["image_key", "sale_id", "model_id"]].astype(str).T.to_dict("list")
+    facts = [shown[name].astype(str).tolist() for name in ("image_key", "sale_id", "model_id")]
+    facts_of = dict(zip(shown["house_id"].astype(str), zip(*facts, strict=True), strict=True))
     backbone = load_backbone(config.vision)
     pictures = picture_work(project.workspace.archive, config.imagery, config.vision, backbone)
     work = ExplainWork(pictures, run.evaluation.resolve())
     shards = (
-        [SoldHouse(place, *explained_by[place.house_id]) for place in shard]
+        [SoldHouse(place, *facts_of[place.house_id]) for place in shard]
         for shard in shards_of(waiting, config.imagery, config.vision.batch_size)
     )
     with (
