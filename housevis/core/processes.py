@@ -120,10 +120,16 @@ class LocalRunner:
         )
 
     def _take(self) -> _Worker:
-        try:
-            return self._idle.get_nowait()
-        except queue.Empty:
-            worker = _Worker(max(1, cores() // self.workers))
+        while True:
+            try:
+                worker = self._idle.get_nowait()
+            except queue.Empty:
+                break
+            if worker.lives():
+                return worker
+            with self._lock:
+                self._started.discard(worker)
+        worker = _Worker(max(1, cores() // self.workers))
         with self._lock:
             if not self._closed:
                 self._started.add(worker)
@@ -155,6 +161,10 @@ class _Worker:
         """
         self._connection.send_bytes(message)
         return self._connection.recv_bytes()
+
+    def lives(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
 
     def end(self) -> str:
         """End the process and say how it ended."""
