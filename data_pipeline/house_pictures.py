@@ -101,6 +101,19 @@ class HousePictures:
                 "DELETE FROM house_pictures WHERE house_id = ?", [(house_id,) for house_id in house_ids]
             )
 
+    def count(self) -> int:
+        """How many pictures there are."""
+        if not self._is_there():
+            return 0
+        return int(self._connect().execute("SELECT COUNT(*) FROM house_pictures").fetchone()[0])
+
+    def damaged(self) -> list[str]:
+        """The houses whose picture no longer has the SHA-256 that was stored with it."""
+        if not self._is_there():
+            return []
+        rows = self._connect().execute("SELECT house_id, picture, sha256 FROM house_pictures")
+        return [house_id for house_id, picture, sha256 in rows if _sha256(bytes(picture)) != sha256]
+
     def stamps(self) -> dict[str, str]:
         """House -> stamp of its picture."""
         if not self._is_there():

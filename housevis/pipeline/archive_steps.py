@@ -6,6 +6,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from data_pipeline.archive import TileArchive
 from data_pipeline.archive_exchange import export_archive, import_archive
 from data_pipeline.tile_step import imagery_section
 from data_pipeline.verify import verify_archive
@@ -42,8 +43,25 @@ def verify_tiles(project: Project) -> StepResult:
         )
     if found.unrecorded:
         lines.append("`housevis tiles CONFIG` records those that the houses need")
-    figures = asdict(found) | {"agrees": found.is_sound}
+    damaged = _damaged_pictures(project, lines)
+    figures = asdict(found) | {"damaged_pictures": damaged, "agrees": found.is_sound and not damaged}
     return StepResult("tiles", lines, figures, time.perf_counter() - started)
+
+
+def _damaged_pictures(project: Project, lines: list[str]) -> int:
+    """Take the houses' own pictures that changed out of the archive, and say so."""
+    with TileArchive(_archive(project)) as archive:
+        count, damaged = archive.house_pictures.count(), archive.house_pictures.damaged()
+    if count:
+        lines.append(f"pictures of houses: {count:,} checked, {count - len(damaged):,} sound")
+    if damaged:
+        with TileArchive.create(_archive(project), {}) as archive:
+            archive.house_pictures.remove(damaged)
+        lines.append(
+            f"{len(damaged):,} were taken out of the archive, for example of {', '.join(damaged[:5])}; "
+            "`housevis tiles CONFIG` copies them again"
+        )
+    return len(damaged)
 
 
 def archive_export(project: Project, file: Path) -> StepResult:
@@ -58,8 +76,9 @@ def archive_export(project: Project, file: Path) -> StepResult:
     """
     started = time.perf_counter()
     tiles = export_archive(_archive(project), file)
-    figures = {"tiles": tiles, "file": str(file), "bytes": file.stat().st_size}
-    line = f"archive: {tiles:,} tiles written to {file} ({figures['bytes'] / 2**20:,.1f} MiB)"
+    size = file.stat().st_size
+    figures = {"tiles": tiles, "file": str(file), "bytes": size}
+    line = f"archive: {tiles:,} tiles written to {file} ({size / 2**20:,.1f} MiB)"
     return StepResult("archive", [line], figures, time.perf_counter() - started)
 
 

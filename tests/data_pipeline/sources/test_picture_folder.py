@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -121,6 +122,11 @@ def test_pictures_are_kept_in_the_archive(archive: TileArchive, kit: SimpleNames
     assert table.digest() == digest
     table.write([HousePicture("a", first, 0.4, "s1")])
     assert table.digest() != digest
+    assert (table.count(), table.damaged()) == (2, [])
+    with sqlite3.connect(archive.path) as other:
+        other.execute("UPDATE house_pictures SET picture = x'00' WHERE house_id = 'b'")
+    other.close()
+    assert table.damaged() == ["b"]
     table.remove(["a", "b"])
     assert (table.stamps(), table.digest()) == ({}, "")
     with TileArchive(archive.path) as reader:
