@@ -51,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             claim_market(engine, config.name)
             with open_runner(config) as runner:
                 print(describe_ingest(ingest(config, workspace, engine, runner)), flush=True)
+                if not config.uses_pictures:
+                    print("tiles: nothing to do, the configuration uses no pictures")
+                    return 0
                 if options.plan:
                     print("\n".join(plan_tiles(config, workspace, engine).lines()), flush=True)
                     return 0

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from data_pipeline.__main__ import main as data_pipeline
 from housevis.core.config import load_config
 from housevis.pipeline.project import open_project
 from housevis.pipeline.sold import EARLIER, SERVING, load_sold_houses
@@ -200,6 +201,14 @@ def test_steps_of_pictures_say_in_one_line_that_there_is_nothing_to_do(
                 ended.out.replace("\n", " ").strip() + "\n",
             )
     assert {path: path.stat().st_mtime_ns for path in bare.run.folder.rglob("*")} == before
+
+
+def test_the_data_pipeline_by_itself_fetches_nothing(
+    bare: BareTown, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert data_pipeline([str(bare.config_file), "--runs", str(tmp_path)]) == 0
+    assert "tiles: nothing to do" in capsys.readouterr().out
+    assert not (tmp_path / "bare-town" / "tiles.mbtiles").exists()
 
 
 def test_each_step_alone_straight_after_ingest(
