@@ -116,7 +116,9 @@ class _Censor(logging.Filter):
         text = record.getMessage()
         for form in self._forms:
             text = text.replace(form, "***")
-        record.msg = " ".join(word.split("?", 1)[0] + "?…" if "?" in word else word for word in text.split(" "))
+        record.msg = " ".join(
+            word.split("?", 1)[0] + "?…" if "?" in word else word for word in text.split(" ")
+        )
         record.args = ()
         record.exc_info = record.exc_text = None
         return True

@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -155,12 +155,15 @@ class Downloader:
     def fetch(self, tile: mercantile.Tile, known: Validators | None = None) -> Answer | None:
         """Fetch one tile, with retries.
 
+        The same damaged picture twice is not asked for a third time.
+
         Returns:
             The answer, or None if the fetch was stopped before there was one.
         """
         rules = self._rules
         url = tile_url(self._provider, tile, self._key)
         requests, tries, spent = 0, 0, 0.0
+        damaged: str | None = None
         while True:
             sent = self._limiter.take(self._stop)
             if sent is None:
@@ -171,6 +174,10 @@ class Downloader:
             spent += time.monotonic() - begin
             if wait is None or self._stop.is_set():
                 break
+            if answer.sha256 is not None:
+                if answer.sha256 == damaged:
+                    break
+                damaged = answer.sha256
             tries += answer.http_status != _TOO_MANY
             pause = 0.0
             if answer.http_status != _TOO_MANY:
@@ -183,7 +190,7 @@ class Downloader:
         if answer.status == "failed" and self._stop.is_set():
             return None
         self._health.judge(answer.status, answer.http_status, answer.error)
-        return answer
+        return replace(answer, sha256=None, size=0) if answer.status == "failed" else answer
 
     def _attempt(
         self,
@@ -270,7 +277,7 @@ class Downloader:
             judged = picture_status(data)
             if judged is None:
                 error = _not_whole(data, headers)
-                return Answer(tile, "failed", http_status=200, attempts=attempt, error=error), 0.0
+                return answer("failed", error=error), 0.0
             if judged.status == "ok":
                 return answer("ok", format=judged.format, data=data), None
             blank = FLAT
@@ -351,7 +358,9 @@ def _seconds(retry_after: str | None, date: str | None) -> float | None:
         return None
     text = retry_after.strip()
     try:
-        return max(0.0, min(float(text), 1e6)) if text[:1].isdigit() and "," not in text else _until(text, date)
+        return (
+            max(0.0, min(float(text), 1e6)) if text[:1].isdigit() and "," not in text else _until(text, date)
+        )
     except ValueError:
         return None
 

@@ -31,6 +31,8 @@ _LAST_BYTES = 8
 
 _HEADER = 30
 _PIXELS_AT_MOST = 2**24
+_ZEROS = 32
+_ZEROS_FROM = 4096
 
 
 def whole_webp(data: bytes) -> int:
@@ -40,7 +42,7 @@ def whole_webp(data: bytes) -> int:
     length = int.from_bytes(data[4:8], "little") + 8
     last = _last_chunk(data, length) if length <= len(data) else None
     pixels = _pixels(data)
-    if last is None or not 0 < pixels <= _PIXELS_AT_MOST:
+    if last is None or not 0 < pixels <= _PIXELS_AT_MOST or _ends_in_zeros(data):
         return 0
     library = _library()
     decoder = None if library is None else library.WebPINewRGB(0, None, 0, 0)
@@ -58,11 +60,18 @@ def whole_webp(data: bytes) -> int:
     return pixels if whole else 0
 
 
+def _ends_in_zeros(data: bytes) -> bool:
+    """Whether a file was made long enough and never filled to its end."""
+    return len(data) > _ZEROS_FROM and not any(data[-_ZEROS:])
+
+
 def _pixels(data: bytes) -> int:
     """As the header says."""
     kind, head = data[12:16], data[20:30]
     if kind == b"VP8 " and head[3:6] == b"\x9d\x01\x2a":
-        return (int.from_bytes(head[6:8], "little") & 0x3FFF) * (int.from_bytes(head[8:10], "little") & 0x3FFF)
+        return (int.from_bytes(head[6:8], "little") & 0x3FFF) * (
+            int.from_bytes(head[8:10], "little") & 0x3FFF
+        )
     if kind == b"VP8L":
         bits = int.from_bytes(head[1:5], "little")
         return ((bits & 0x3FFF) + 1) * ((bits >> 14 & 0x3FFF) + 1)

@@ -87,9 +87,8 @@ def main() -> None:
             for rate in (float(arguments.limit), None)
         ]
     results = {
-        "command": "python benchmarks/tile_fetch/rate_limit.py " + " ".join(
-            Path(word).name if "/" in word else word for word in sys.argv[1:]
-        ),
+        "command": "python benchmarks/tile_fetch/rate_limit.py "
+        + " ".join(Path(word).name if "/" in word else word for word in sys.argv[1:]),
         "limit_per_second": arguments.limit,
         "connections": arguments.width,
         "bars": {

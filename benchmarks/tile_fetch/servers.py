@@ -134,6 +134,7 @@ class Limit:
         self.tokens, self.filled = float(burst), time.monotonic()
 
     def allows(self) -> bool:
+        """Count one request; False if it is one too many."""
         now = time.monotonic()
         if self.count == "window":
             if int(now) != self.window:
@@ -188,6 +189,8 @@ def blank_picture(kind: str) -> bytes:
 
 
 class Server:
+    """Answers from files, within a limit or with faults."""
+
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.files = tile_files(arguments.folder)
         self.kind = next(iter(self.files.values())).suffix[1:]
@@ -200,6 +203,7 @@ class Server:
         self.tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the requests of one connection."""
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -208,6 +212,7 @@ class Server:
         writer.close()
 
     async def answer(self, path: str, writer: asyncio.StreamWriter) -> bool:
+        """Answer one request; False if the connection is to be cut."""
         z, x, y = (int(part) for part in path.split("?")[0].rsplit(".", 1)[0].strip("/").split("/")[-3:])
         what, code, body, headers = self.decide(z, x, y)
         self.log.write(f"{time.time():.4f} {z}/{x}/{y} {what}\n")

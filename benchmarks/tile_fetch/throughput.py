@@ -75,7 +75,9 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=8, help="connections")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--houses", type=int, help="only the first of the listings")
-    parser.add_argument("--contextily-houses", type=int, default=1500, help="it is slow, and its rate is even")
+    parser.add_argument(
+        "--contextily-houses", type=int, default=1500, help="it is slow, and its rate is even"
+    )
     parser.add_argument("--nginx-workers", type=int, default=1)
     parser.add_argument("--results", type=Path, default=PROJECT / "docs/results/tile-fetch.json")
     arguments = parser.parse_args()
@@ -102,7 +104,9 @@ def main() -> None:
                 for name in names:
                     python = sys.executable if name in OWN else arguments.peers
                     few = name.startswith("contextily")
-                    figures = turn(name, python, url, files["few" if few else "distinct"], arguments.width, log)
+                    figures = turn(
+                        name, python, url, files["few" if few else "distinct"], arguments.width, log
+                    )
                     subprocess.run(["sleep", "1.2"], check=True)
                     figures["requests_seen_by_nginx"] = len(log.read_text().splitlines())
                     figures["tiles_per_second"] = round(figures["tiles"] / figures["seconds"], 1)
@@ -114,9 +118,8 @@ def main() -> None:
     }
     ours = medians["housevis"]
     results = {
-        "command": "python benchmarks/tile_fetch/throughput.py " + " ".join(
-            Path(word).name if "/" in word else word for word in sys.argv[1:]
-        ),
+        "command": "python benchmarks/tile_fetch/throughput.py "
+        + " ".join(Path(word).name if "/" in word else word for word in sys.argv[1:]),
         "houses": len(houses),
         "distinct_tiles": len(lists["distinct"]),
         "connections": arguments.width,

@@ -158,7 +158,7 @@ def test_without_a_refusal_there_is_no_limit() -> None:
 
 
 def test_refusals_at_random_do_not_slow_a_fetch_down() -> None:
-    rate, refused, late = simulate(AtRandom(), None, asked=None, seconds=60.0)
+    rate, _, late = simulate(AtRandom(), None, asked=None, seconds=60.0)
     assert rate > 200
     assert late == pytest.approx(0.03, abs=0.01)
 
