@@ -66,7 +66,15 @@ USUAL_NAMES: dict[str, tuple[str, ...]] = {
     ),
     "bedrooms": (
         *("bedrooms", "beds", "bedroom", "bed", "bedroom2", "nbedrooms", "nbeds", "numbedrooms", "numbeds"),
-        *("noofbedrooms", "numberofbedrooms", "bedroomcount", "bedroomstotal", "totalbedrooms", "bedrms"),
+        *(
+            "noofbedrooms",
+            "numberofbedrooms",
+            "bedroomcount",
+            "bedroomstotal",
+            "bedstotal",
+            "totalbedrooms",
+            "bedrms",
+        ),
         *("bdrms", "br", "bedroomabvgr", "schlafzimmer", "anzahlschlafzimmer", "chambres", "nbchambres"),
         *("nombredechambres", "slaapkamers", "aantalslaapkamers", "dormitorios", "habitaciones"),
         *("camere", "cameredaletto", "sovrum", "quartos"),
@@ -81,7 +89,7 @@ USUAL_NAMES: dict[str, tuple[str, ...]] = {
     "address": (
         *("address", "streetaddress", "fulladdress", "siteaddress", "propertyaddress", "situsaddress"),
         *("addressline1", "adresse", "anschrift", "adres", "direccion", "domicilio", "indirizzo", "endereco"),
-        "adress",
+        *("adress", "addr", "fulladdr", "siteaddr", "propaddr", "propertyaddr", "streetaddr"),
     ),
     "unit": (
         "unit",

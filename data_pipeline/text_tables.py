@@ -215,6 +215,12 @@ def _read_header(path: Path, codec: str) -> tuple[list[str], str]:
             where=f"{path}, line 1",
             remedy="The first line must name the columns.",
         )
+    if sum(1 for name in names if name) == 1:
+        raise ListingsError(
+            f"the first line names one column only ({next(filter(None, names))!r})",
+            where=f"{path}, line 1",
+            remedy="The first line must name the columns; take out titles above it.",
+        )
     return names, delimiter
 
 

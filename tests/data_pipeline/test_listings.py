@@ -145,6 +145,7 @@ def test_a_latin_1_file_names_the_line_and_the_remedy(tmp_path: Path) -> None:
     [
         (b"", "empty"),
         (b"\n", "first line is empty"),
+        (b"Export of sales;;\n\nid;date;price\n", "names one column only .*titles above it"),
         ((HEADER + GOOD).encode("utf-16"), 'encoding = "utf-16"'),
         (b"\x00\x01\x02\x03", "null byte"),
         ((HEADER + GOOD + '\nb,"2014\n' + GOOD + "\n").encode(), "never closed"),

@@ -207,3 +207,21 @@ def test_metres_that_are_taken_for_degrees_are_told(tmp_path: Path) -> None:
 def test_one_id_for_several_places_is_told(tmp_path: Path) -> None:
     rows = [f"h;201{number}-03-12;90000{number};4{number}.123;8.5;150" for number in range(6)]
     assert "1 ids stand for places" in " ".join(read(tmp_path, *rows).warnings)
+
+
+def test_a_dutch_file_in_metres(tmp_path: Path) -> None:
+    rows = [f"{day};{day}-1-2019;€ 300.500,-;90 m²;136000;455000" for day in (12, 13)]
+    header = "Object ID;Transactiedatum;Transactieprijs;Woonoppervlakte;X;Y\n"
+    listings = read(
+        tmp_path, *rows, header=header, currency="EUR", crs="EPSG:28992", columns={"id": "Object ID"}
+    )
+    assert listings.sales["sale_id"].tolist() == ["12@2019-01-12", "13@2019-01-13"]
+    assert listings.sales[["price", "area_m2"]].to_numpy().tolist() == [[300_500, 90]] * 2
+    assert listings.sales["latitude"].tolist() == pytest.approx([52.0829, 52.0829], abs=1e-3)
+
+
+def test_a_file_of_a_map_server(tmp_path: Path) -> None:
+    rows = [f"0001-{day};{1457740800000 + day * 86_400_000};$301,000;-122.1;47.56781" for day in range(3)]
+    listings = read(tmp_path, *rows, header="PIN;SALE_DATE;SALE_AMT;X;Y\n")
+    assert listings.sales["sale_id"].tolist()[:2] == ["0001-0@2016-03-12", "0001-1@2016-03-13"]
+    assert listings.sales["price"].tolist() == [301_000] * 3
