@@ -55,6 +55,7 @@ class TileArchive:
     _lock: threading.Lock
     _connections: list[sqlite3.Connection]
     _metadata: dict[str, str]
+    _tile_size: int | None
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -304,7 +305,7 @@ class TileArchive:
         self.house_pictures = HousePictures(self._connection)
         """The pictures that belong to one house each."""
         self._changed = False
-        self._tile_size: int | None = None
+        self._tile_size = None
 
     def _complete_metadata(self) -> None:
         """Describe what is in the file now: the entries that MBTiles requires or recommends."""

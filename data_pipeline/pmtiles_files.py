@@ -72,7 +72,7 @@ def write_pmtiles(archive: TileArchive, path: Path) -> int:
             )
         described = gzip.compress(json.dumps(metadata, ensure_ascii=False).encode(), mtime=0)
         root, leaves = entries.directories()
-        header = {
+        header: Any = {
             "root_offset": _HEADER_BYTES,
             "root_length": len(root),
             "metadata_offset": _HEADER_BYTES + len(root),
