@@ -230,6 +230,11 @@ def run_database(kind: str, address: str | None, folder: Path, listings: Path) -
     }
 
 
+def _needed(run: dict[str, Any]) -> list[str]:
+    """Houses and tiles of a plan; its other lines tell of the disk and of time."""
+    return run["plan"]["said"][:2]
+
+
 def compare(rows: int, seed: int) -> dict[str, Any]:
     """Everything that is measured."""
     with tempfile.TemporaryDirectory(prefix="housevis-million-") as name:
@@ -245,7 +250,7 @@ def compare(rows: int, seed: int) -> dict[str, Any]:
         "rows": rows,
         "listings_mib": round(size / 2**20, 1),
         "identical": found["sqlite"]["tables"] == found["postgresql"]["tables"],
-        "identical_plans": found["sqlite"]["plan"]["said"] == found["postgresql"]["plan"]["said"],
+        "identical_plans": _needed(found["sqlite"]) == _needed(found["postgresql"]),
         "within_bars": all(run["seconds"] < 300 and run["peak_mib"] < 2048 for run in found.values()),
         "bars": {"seconds": 300, "peak_mib": 2048, "cores": 2},
         "databases": found,
