@@ -20,7 +20,7 @@ import pandas as pd
 from data_pipeline.column_names import LATITUDE_COLUMN, LONGITUDE_COLUMN
 from housevis.core.errors import ListingsError
 
-PART_ROWS = 50_000
+PART_ROWS = 25_000
 """Rows that are worked on at a time, about."""
 
 _TEXT_SUFFIXES = {".csv", ".tsv", ".txt"}
