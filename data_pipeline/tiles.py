@@ -104,8 +104,9 @@ def window_origin(
 
 def window_edges(start: float, length: float) -> tuple[float, float]:
     """Both edges of a window's side in world pixels; an edge close to that of a pixel lies on it."""
-    edges = _snapped(np.asarray([start, start + length], dtype=np.float64))
-    return float(edges[0]), float(edges[1])
+    edges = (start, start + length)
+    first, last = (round(edge) if abs(edge - round(edge)) < _SNAP else edge for edge in edges)
+    return float(first), float(last)
 
 
 def tiles_for_window(
