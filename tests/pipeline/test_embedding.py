@@ -56,6 +56,21 @@ def test_stored_features_are_not_computed_again(project: Project) -> None:
     assert read_images(project.engine, "centred", 18).equals(before)
 
 
+def test_another_window_is_another_picture_of_each_house(project: Project) -> None:
+    one = read_images(project.engine, "centred", 18).set_index("house_id")
+    assert set(one["provider"]) == {"sample-market"}
+    assert one["metres_per_pixel"].equals(one["native_metres_per_pixel"])
+    imagery = project.config.imagery.model_copy(update={"window": 0.5})
+    closer = replace(project, config=project.config.model_copy(update={"imagery": imagery}))
+    assert not embed(closer).skipped
+    other = read_images(project.engine, "centred", 18).set_index("house_id")
+    assert list(other["metres_per_pixel"]) == pytest.approx(list(one["metres_per_pixel"] / 2))
+    assert other["native_metres_per_pixel"].equals(one["native_metres_per_pixel"])
+    assert not set(other["image_key"]) & set(one["image_key"])
+    width = one["east"] - one["west"]
+    assert list(other["east"] - other["west"]) == pytest.approx(list(width / 2))
+
+
 def test_lost_rows_come_again_with_no_feature(project: Project) -> None:
     before = read_images(project.engine, "centred", 18)
     forget_images(project.engine, "centred", 18)
