@@ -18,11 +18,11 @@ import pytest
 from data_pipeline.archive import TileArchive
 
 ROOT = Path(__file__).resolve().parents[1]
-ROWS = """id,date,price,latitude,longitude,bedrooms
-a,2014-05-02,500000,47.6001,-122.3301,3
-b,2014-05-03,600000,47.6002,-122.3312,4
-c,2014-05-04,n/a,47.6003,-122.3303,4
-d,2014-05-05,650000,95.0,-122.3303,4
+ROWS = """id,date,price,latitude,longitude,bedrooms,bathrooms,area_m2
+a,2014-05-02,500000,47.6001,-122.3301,3,2,120
+b,2014-05-03,600000,47.6002,-122.3312,4,2,150
+c,2014-05-04,n/a,47.6003,-122.3303,4,2,150
+d,2014-05-05,650000,95.0,-122.3303,4,2,150
 """
 CONFIG = """
 name = "test"

@@ -90,7 +90,7 @@ def check_attributes(sales: pd.DataFrame, attributes: Sequence[str]) -> None:
     raise ConfigError(
         f"the sales hold no value of {', '.join(map(repr, empty))}",
         where="pricing.attributes",
-        remedy=f"Put this line into the section [pricing]: attributes = [{kept}]"
+        remedy=f"Write attributes = [{kept}] into the section [pricing]."
         if kept
         else f"These sales have: {', '.join(present_attributes(sales))}.",
     )

@@ -31,7 +31,10 @@ def test_time_of_day_does_not_part_a_day() -> None:
 
 @pytest.mark.parametrize(
     ("dates", "words"),
-    [(["2020-01-01", None], "1 of 2 sales have no date"), (["2020-01-01"] * 3, "3 sales of 1 day")],
+    [
+        (["2020-01-01", None], "1 of 2 sales have no date"),
+        (["2020-01-01"] * 3, "all 3 sales have the same date"),
+    ],
 )
 def test_sales_that_cannot_be_split(dates, words) -> None:
     with pytest.raises(ModelError, match=words):
