@@ -114,17 +114,24 @@ def _url(address: str | Path) -> URL:
         return URL.create("sqlite+pysqlite", database=str(address))
     try:
         url = make_url(address)
-    except ArgumentError:
-        raise DatabaseError(
-            "this is no usable database address",
-            where="database",
-            remedy="Give a file path, or postgresql://user:password@host/name.",
-        ) from None
+    except (ArgumentError, ValueError):
+        raise _unusable_address() from None
+    if "@" in (url.host or ""):
+        raise _unusable_address()
     if url.drivername in {"postgres", "postgresql"}:
         return url.set(drivername="postgresql+psycopg")
     if url.drivername == "sqlite":
         return url.set(drivername="sqlite+pysqlite")
     return url
+
+
+def _unusable_address() -> DatabaseError:
+    """An error that shows nothing of the address: a password may stand anywhere in it."""
+    return DatabaseError(
+        "this is no usable database address",
+        where="database",
+        remedy="Give a file path, or postgresql://user:password@host/name, with %40 for an @ in the password.",
+    )
 
 
 def _shown(url: URL) -> str:

@@ -160,3 +160,16 @@ def test_a_new_revision_can_be_written(tmp_path: Path) -> None:
     assert isinstance(script, Script)
     assert script.down_revision == HEAD
     compile(Path(script.path).read_text(), script.path, "exec")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://tester:very@secret@127.0.0.1/houses",
+        "postgresql://tester:secret@127.0.0.1:port/houses",
+    ],
+)
+def test_an_address_that_cannot_be_read_shows_no_password(address: str) -> None:
+    with pytest.raises(DatabaseError) as problem:
+        open_database(address)
+    assert "secret" not in str(problem.value)
