@@ -130,7 +130,7 @@ def _unusable_address() -> DatabaseError:
     return DatabaseError(
         "this is no usable database address",
         where="database",
-        remedy="Give a file path, or postgresql://user:password@host/name, with %40 for an @ in the password.",
+        remedy="Give a file path, or postgresql://user:password@host/name, with %40 for an @ inside.",
     )
 
 
