@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 
 import mercantile
@@ -24,6 +25,10 @@ from housevis.core.errors import HousevisError, ImageryError
 
 _POLL_SECONDS = 0.2
 _LAST_SECONDS = 1.0
+_GATHER_SECONDS = 0.0005
+"""Time for the answers of one more thread to arrive, so that they are stored together."""
+
+_GATHER_THREADS = 8
 
 Known = Mapping[mercantile.Tile, Validators]
 
@@ -91,8 +96,10 @@ class Asking:
             for thread in threads:
                 thread.start()
             count, working = 0, len(threads)
+            gather = _GATHER_SECONDS * min(len(threads), _GATHER_THREADS)
             try:
                 while working:
+                    time.sleep(gather)
                     batch, ended = _batch(ready)
                     working -= ended
                     if batch:
@@ -140,9 +147,11 @@ class Asking:
         )
 
     def _end(self, threads: Sequence[threading.Thread]) -> None:
+        """Let the requests under way end, for a moment."""
         self.stop.set()
+        deadline = time.monotonic() + _LAST_SECONDS
         for thread in threads:
-            thread.join(timeout=_LAST_SECONDS)
+            thread.join(timeout=max(0.0, deadline - time.monotonic()))
 
 
 class _HostGroup:

@@ -69,7 +69,7 @@ def mark_frequent(
         status="blank", error=[f"the same picture as {frequent[digest]} tiles" for digest in found["sha256"]]
     )
     save_tiles(engine, plain_rows(changed))
-    archive.remove([mercantile.Tile(int(row.x), int(row.y), int(row.zoom)) for row in found.itertuples()])
+    archive.remove([mercantile.Tile(row["x"], row["y"], row["zoom"]) for row in plain_rows(found)])
     return len(found)
 
 

@@ -63,7 +63,7 @@ class RetryRules:
         most_bytes: Larger answers are no tiles.
     """
 
-    attempts: int = 5
+    attempts: int = 6
     connect_timeout: float = 5.0
     read_timeout: float = 20.0
     deadline: float = 90.0
