@@ -131,6 +131,23 @@ AREA_NAMES: dict[str, tuple[str, ...]] = {
 }
 """Unit -> usual names of the living area, the likeliest first."""
 
+PLACE_NAMES: tuple[str, ...] = (
+    *(
+        "point",
+        "geopoint",
+        "geopoint2d",
+        "thegeom",
+        "geom",
+        "geometry",
+        "wkt",
+        "geolocation",
+        "geocodedcolumn",
+    ),
+    *("georeference", "latlong", "latlon", "latlng", "coordinates", "coordinate", "coords", "location1"),
+    *("koordinaten", "coordonnees", "coordenadas", "coordinate", "location"),
+)
+"""Columns that hold latitude and longitude in one: ``POINT (-122.3 47.6)``, ``(47.6, -122.3)``."""
+
 PROJECTED_NAMES: dict[str, tuple[str, ...]] = {
     "latitude": ("y", "northing", "northings", "ycoord", "ycoordinate", "coordy", "hochwert", "rdy", "utmy"),
     "longitude": ("x", "easting", "eastings", "xcoord", "xcoordinate", "coordx", "rechtswert", "rdx", "utmx"),

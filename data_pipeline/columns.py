@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from data_pipeline.column_names import AREA_NAMES, PROJECTED_NAMES, USUAL_NAMES, simplified
+from data_pipeline.column_names import (
+    AREA_NAMES,
+    PLACE_NAMES,
+    PROJECTED_NAMES,
+    USUAL_NAMES,
+    simplified,
+)
 from data_pipeline.people import names_people, refuse_people
 from housevis.core.config import ListingsSection
 from housevis.core.errors import ConfigError, ListingsError
@@ -14,6 +21,8 @@ from housevis.core.errors import ConfigError, ListingsError
 REQUIRED = ("id", "date", "price", "latitude", "longitude")
 OPTIONAL = ("bedrooms", "bathrooms", "area", "address", "unit", "listing_url")
 DATE_PARTS = ("year", "month", "day")
+
+_VALUE = re.compile(r"-?\d+[.,]\d+$|\d{5,}$|\d{4}-\d\d-\d\d(?:[ T]|$)|\d{1,2}[./]\d{1,2}[./]\d{2,4}$")
 
 _OTHER_NAMES = {
     **{"house_id": "id", "sale_date": "date", "area_m2": "area"},
@@ -91,6 +100,10 @@ def map_columns(
             found = next((known[guess] for guess in guesses if guess in known), None)
             if found is not None and found not in configured.values():
                 names[ours] = found
+    if not {"latitude", "longitude"} & set(names) and not (section.geocoder and "address" in names):
+        place = next((known[guess] for guess in PLACE_NAMES if guess in known), None)
+        if place is not None and place not in configured.values() and place != names.get("address"):
+            names["latitude"] = names["longitude"] = place
     if "date" in names:
         names = {ours: name for ours, name in names.items() if ours not in DATE_PARTS or ours in configured}
     _check_required(names, section, header, where, required)
@@ -101,9 +114,10 @@ def map_columns(
     people = [name for name in header if names_people(name)]
     unused = [name for name in header if name not in used and name not in people]
     other_ids = [name for name in unused if simplified(name) in USUAL_NAMES["id"]]
-    return ColumnMapping(
-        names, frozenset(configured), unused, people, other_ids, _area_warnings(names, known, section)
-    )
+    twice = sorted(name for name in used if header.count(name) > 1)
+    warnings = [f"the header has several columns {name!r}: the first of them is read" for name in twice]
+    warnings += _area_warnings(names, known, section)
+    return ColumnMapping(names, frozenset(configured), unused, people, other_ids, warnings)
 
 
 def id_parts(name: str) -> list[str]:
@@ -167,9 +181,9 @@ def _check_required(
     where: str,
     required: Sequence[str],
 ) -> None:
-    for ours in required:
-        if ours in names:
-            continue
+    missing = [ours for ours in required if ours not in names]
+    _check_header(missing, header, where)
+    for ours in sorted(missing, key=lambda ours: ours not in ("latitude", "longitude")):
         if ours == "date" and "month" in names and ("year" in names or section.sale_year is not None):
             continue
         if ours == "date" and "month" in names:
@@ -190,7 +204,7 @@ def _check_required(
                     "listings.geocoder to the address of a Nominatim-compatible server.",
                 )
         if ours == "id" and {"latitude", "longitude"} <= set(names):
-            place = f"{names['latitude']}, {names['longitude']}"
+            place = ", ".join(dict.fromkeys([names["latitude"], names["longitude"]]))
             better = [name for name in (names.get("address"), names.get("unit")) if name]
             raise ListingsError(
                 "there is no column 'id' that says which house a row is about",
@@ -199,6 +213,17 @@ def _check_required(
                 f'id = "{", ".join(better) or place}".',
             )
         raise _missing(ours, header, where, f"listings.columns.{ours}")
+
+
+def _check_header(missing: Sequence[str], header: Sequence[str], where: str) -> None:
+    """A first line of numbers and dates names no columns."""
+    values = [name for name in header if _VALUE.match(name)]
+    if len(missing) > 1 and len(values) > 1:
+        raise ListingsError(
+            f"the first line seems to hold values, such as {values[0]!r}, and no names of columns",
+            where=where,
+            remedy="Write a first line that names the columns, for example id,date,price,latitude,longitude.",
+        )
 
 
 def _area_warnings(names: dict[str, str], known: dict[str, str], section: ListingsSection) -> list[str]:

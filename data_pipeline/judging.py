@@ -21,6 +21,7 @@ from data_pipeline.parsing import (
     as_text,
     coordinates,
     numbers,
+    places,
     prices,
     rooms,
     without_missing,
@@ -55,6 +56,7 @@ class Rules:
         sale_year: Year of all sales, where only months are given.
         area_unit: Unit of the area column.
         crs: Of the coordinate columns.
+        metres: Whether `crs` is in metres or feet.
         bounds: West, south, east, north of the declared area.
         arms_length: Column of the file -> values at arm's length.
         minimum_price: A cheaper sale is not at arm's length.
@@ -72,6 +74,7 @@ class Rules:
     sale_year: int | None = None
     area_unit: str = "m2"
     crs: str = DEGREES
+    metres: bool = False
     bounds: tuple[float, float, float, float] | None = None
     arms_length: dict[str, frozenset[str]] = field(default_factory=dict)
     minimum_price: float = 0.0
@@ -151,10 +154,12 @@ def judge_part(rules: Rules, part: pd.DataFrame) -> Judged:
     values: dict[str, set[str]] = {}
     _judge_id(frame, text, rules, judge)
     if rules.located:
-        places = [coordinates(text[name]) for name in ("latitude", "longitude")]
-        frame["latitude"], frame["longitude"] = places[0][0], places[1][0]
+        if rules.mapping["latitude"] == rules.mapping["longitude"]:
+            text["latitude"], text["longitude"] = places(text["latitude"])
+        read = [coordinates(text[name]) for name in ("latitude", "longitude")]
+        frame["latitude"], frame["longitude"] = read[0][0], read[1][0]
         written = text["latitude"].fillna("") + ", " + text["longitude"].fillna("")
-        judge.reject(places[0][1] | places[1][1], "impossible_coordinate", written + " (no number)")
+        judge.reject(read[0][1] | read[1][1], "impossible_coordinate", written + " (no number)")
         judge_place(frame, judge, rules, written)
     else:
         frame["latitude"], frame["longitude"] = np.nan, np.nan
@@ -193,6 +198,10 @@ def judge_place(frame: pd.DataFrame, judge: Judge, rules: Rules, written: pd.Ser
     judge.reject(np.isnan(latitude) | np.isnan(longitude), "missing_coordinate", "")
     judge.reject((latitude == 0) & (longitude == 0), "impossible_coordinate", "0, 0 is no place of a house")
     if rules.crs != DEGREES:
+        degrees = rules.metres & (np.abs(latitude) <= 90) & (np.abs(longitude) <= 180)
+        judge.reject(
+            degrees, "impossible_coordinate", written + f" (degrees, and listings.crs is {rules.crs})"
+        )
         longitude, latitude = to_degrees(longitude, latitude, rules.crs)
         frame["longitude"], frame["latitude"] = longitude, latitude
     else:

@@ -143,7 +143,7 @@ def read_listings(
     geographic, projected = _system(section.crs)
     mapping = map_columns(section, table.header, where=table.where, projected=projected)
     check_attributes(section.extra_attributes, table.header, where=table.where)
-    rules = _rules(section, mapping, today or date.today(), removed)
+    rules = replace(_rules(section, mapping, today or date.today(), removed), metres=projected)
     sample, parts = first_rows(table.parts([*_wanted(rules, table), *mapping.other_ids]), SAMPLE_ROWS)
     formats = look_at(_sample_texts(sample, rules), section)
     id_warnings = check_ids(sample, mapping, table.where)
@@ -226,6 +226,7 @@ def read_new_listings(
         sale_year=section.sale_year,
         area_unit=section.area_unit,
         crs=section.crs,
+        metres=projected,
         bounds=section.bounds,
         sold=False,
     )
@@ -330,6 +331,12 @@ def _system(crs: str) -> tuple[bool, bool]:
             where="listings.crs",
             remedy='Give it as an EPSG code, for example crs = "EPSG:25832".',
         ) from None
+    if not known.is_geographic and not known.is_projected:
+        raise ConfigError(
+            f"{crs!r} ({known.name}) has no coordinates on a map",
+            where="listings.crs",
+            remedy='Give a geographic or projected system, for example crs = "EPSG:25832".',
+        )
     return bool(known.is_geographic), bool(known.is_projected)
 
 

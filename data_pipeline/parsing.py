@@ -20,19 +20,29 @@ DecimalMark = Literal[".", ","]
 SQUARE_METRES = {"m2": 1.0, "ft2": 0.3048**2}
 """Square metres in one unit of area."""
 
+PRICE_LIMIT = 1e15
+"""More than this is no price in any currency, but a broken number."""
+
 _MISSING = ("na", "nan", "null", "none", "<na>", "nat")
 _SPACES = "[\u0020\u00a0\u2009\u202f'’]"
 _CURRENCY = (
-    r"(?:(?:us|au|a|nz|nt|hk|ca|c|s|r|mx)?\$|[€£¥₹₽₩₪₺฿₫₴]|zł|"
+    r"(?:[円元]|(?:us|au|a|nz|nt|hk|ca|c|s|r|mx)?\$|[€£¥₹₽₩₪₺฿₫₴]|zł|"
     r"\b(?:usd|cad|aud|eur|euro|euros|gbp|nzd|chf|sek|nok|dkk|pln|czk|huf|jpy|cny|inr|brl|mxn|zar|sgd|hkd)\b|"
     r"\bkr\b\.?|\bfr\b\.?|,-+$|\bk\.k\.|\bv\.o\.n\.|\bvb\b)"
 )
+_MULTIPLES = {
+    **{"k": 1e3, "m": 1e6, "mio": 1e6, "mn": 1e6, "million": 1e6},
+    **{"万": 1e4, "億": 1e8},
+}
 _TRUTHS = {"true": 1.0, "yes": 1.0, "y": 1.0, "false": 0.0, "no": 0.0, "n": 0.0}
 _AREA_UNIT = (
-    r"^(?P<value>[^a-zµ²]*?\d)\s*(?P<unit>m2|m²|m\^2|sqm|sq\.? ?m\.?|qm|mq|sq\.? ?met(?:er|re)s?|"
+    r"^(?P<value>[^a-zµ²]*?\d)\s*(?P<unit>m2|㎡|平米|m²|m\^2|sqm|sq\.? ?m\.?|qm|mq|sq\.? ?met(?:er|re)s?|"
     r"sqft|sq\.? ?ft\.?|ft2|ft²|sf|square f(?:ee|oo)t)\.?$"
 )
 _ROOMS = r"^(?P<value>\d+(?:[.,]\d+)?)\s*[A-Za-zÀ-ÿ][^\d]*$"
+_PAIR = r"(?:^|[(\[])\s*(-?\d+(?:\.\d+)?)(?:\s*[,;]\s*|\s+)(-?\d+(?:\.\d+)?)(?:\s+-?[\d.]+)?\s*(?:$|[)\]])"
+"""Two numbers that are the whole text or stand in brackets; a height may follow."""
+
 _DEGREES = (
     r"^(?P<before>[nsew])?\s*(?P<sign>-)?(?P<degrees>\d{1,3}(?:[.,]\d+)?)\s*°?\s*"
     r"(?:(?P<minutes>\d{1,2}(?:[.,]\d+)?)\s*['′’]\s*(?:(?P<seconds>\d{1,2}(?:[.,]\d+)?)\s*(?:[\"″”]|'')\s*)?)?"
@@ -118,15 +128,22 @@ def _plain(text: pd.Series, decimal: DecimalMark) -> Floats:
 
 
 def prices(text: pd.Series, decimal: DecimalMark = ".") -> tuple[Floats, Flags]:
-    """Read prices: numbers, and ``450k`` or ``1.2m`` for thousands and millions."""
+    """Read prices: numbers, and ``450k``, ``1.2m`` or ``3000万円`` for thousands and millions.
+
+    A word such as ``TRUE`` is no price, nor is an amount that no currency has houses for.
+    """
     values, odd = numbers(text, decimal)
+    words = text.str.lower().isin(_TRUTHS).to_numpy(dtype=bool)
+    values[words], odd = np.nan, odd | words
     if odd.any():
         rest = text[odd].str.lower().str.replace(_CURRENCY, "", regex=True).str.strip()
-        parts = rest.str.extract(r"^(?P<value>[\d.,]*\d)\s*(?P<unit>k|m|mio|mn|million)\.?$")
-        factor = parts["unit"].map({"k": 1e3, "m": 1e6, "mio": 1e6, "mn": 1e6, "million": 1e6})
+        parts = rest.str.extract(r"^(?P<value>[\d.,]*\d)\s*(?P<unit>k|m|mio|mn|million|万|億)\.?$")
+        factor = parts["unit"].map(_MULTIPLES)
         read = _plain(parts["value"].fillna(""), decimal) * factor.to_numpy(dtype=np.float64)
         odd = _fill_in(values, odd, read)
-    return values, odd
+    beyond = np.abs(values) > PRICE_LIMIT
+    values[beyond] = np.nan
+    return values, odd | beyond
 
 
 def rooms(text: pd.Series, decimal: DecimalMark = ".") -> tuple[Floats, Flags]:
@@ -179,6 +196,20 @@ def coordinates(text: pd.Series) -> tuple[Floats, Flags]:
         read = np.where(letter.notna() | np.isfinite(minutes), np.where(minus, -read, read), np.nan)
         odd = _fill_in(values, odd, read)
     return values, odd
+
+
+def places(text: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """Split places into latitudes and longitudes, as strings.
+
+    ``POINT (-122.3 47.6)`` and GeoJSON have the longitude first; a pair such as
+    ``(47.6, -122.3)``, alone or behind an address, has the latitude first. What
+    is neither stays whole, so that it is rejected as what it is.
+    """
+    found = text.str.extract(_PAIR)
+    longitude_first = text.str.contains(r"\bpoint\b", case=False, regex=True, na=False)
+    latitude = found[0].where(~longitude_first, found[1])
+    longitude = found[1].where(~longitude_first, found[0])
+    return latitude.fillna(text), longitude.fillna(text)
 
 
 def _fill_in(values: Floats, odd: Flags, read: Floats) -> Flags:

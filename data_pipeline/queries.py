@@ -134,4 +134,4 @@ def _cause(problem: SQLAlchemyError, url: URL) -> str:
     spellings = {form for secret in secrets if secret for form in (secret, quote(secret), quote_plus(secret))}
     for secret in sorted(spellings, key=len, reverse=True):
         text = text.replace(secret, _HIDDEN)
-    return text
+    return text.rstrip(".")

@@ -23,7 +23,7 @@ from housevis.core.workspace import Workspace
 
 __all__ = ["IngestReport", "TilesReport", "imagery_section", "ingest", "listings_section", "tiles"]
 
-_LISTINGS_RULES = "listings 2"
+_LISTINGS_RULES = "listings 3"
 """Part of the fingerprint of `ingest`; changes with the rules of validation."""
 
 _REMEDIES = {

@@ -28,6 +28,7 @@ _PARQUET_SUFFIXES = {".parquet", ".pq"}
 _GEOMETRY_SUFFIXES = {".geojson", ".json", ".gpkg"}
 _EXCEL_SUFFIXES = {".xlsx", ".xlsm"}
 _WGS84 = 4326
+_TITLE_ROWS = 1_000
 
 
 @dataclass(frozen=True)
@@ -204,17 +205,19 @@ def _open_excel(path: Path, sheet: str | None, part_rows: int) -> Table:
     if sheet is not None and sheet not in names:
         book.close()
         raise _no_sheet(path, sheet, names)
+    if not names:
+        book.close()
+        raise ListingsError("this workbook has no sheet of cells", where=str(path), remedy="Export it again.")
     chosen = sheet or names[0]
-    rows = book[chosen].iter_rows(values_only=True)
-    header_line, header = 0, []
-    for line, row in enumerate(rows, start=1):
-        if any(cell is not None for cell in row):
-            header_line, header = line, ["" if cell is None else str(cell).strip() for cell in row]
-            break
+    header_line, header = _excel_header(book[chosen].iter_rows(values_only=True))
     book.close()
     if not header:
         raise ListingsError(
-            f"sheet {chosen!r} is empty", where=str(path), remedy="Name another one in listings.sheet."
+            f"sheet {chosen!r} is empty",
+            where=str(path),
+            remedy=f"Set listings.sheet to one of: {', '.join(name for name in names if name != chosen)}."
+            if len(names) > 1
+            else "Export it again.",
         )
 
     def parts(wanted: Sequence[str]) -> Iterator[pd.DataFrame]:
@@ -227,7 +230,20 @@ def _open_excel(path: Path, sheet: str | None, part_rows: int) -> Table:
         finally:
             again.close()
 
-    return Table(path.name, str(path), f"Excel, sheet {chosen!r}", header, parts)
+    kind = f"Excel, sheet {chosen!r}, columns named in row {header_line}"
+    return Table(path.name, str(path), kind, header, parts)
+
+
+def _excel_header(rows: Iterator[Sequence[Any]]) -> tuple[int, list[str]]:
+    """The first row that names two columns or more, else the first that is not empty; 0 where all are."""
+    first: tuple[int, list[str]] = (0, [])
+    for line, row in enumerate(islice(rows, _TITLE_ROWS), start=1):
+        names = ["" if cell is None else str(cell).strip() for cell in row]
+        if sum(1 for name in names if name) > 1:
+            return line, names
+        if any(names) and not first[0]:
+            first = line, names
+    return first
 
 
 def _no_sheet(path: Path, sheet: str, names: Sequence[str]) -> ListingsError:

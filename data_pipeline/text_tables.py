@@ -202,7 +202,7 @@ def _read_header(path: Path, codec: str) -> tuple[list[str], str]:
             first = file.readline()
             delimiter = _delimiter(path, first)
             file.seek(0)
-            names = [name.strip() for name in next(csv.reader(file, delimiter=delimiter))]
+            names = [name.strip() for name in next(csv.reader(file, delimiter=delimiter), [])]
     except UnicodeError:
         raise _wrong_encoding(path, codec) from None
     except csv.Error as problem:
@@ -225,9 +225,9 @@ def _read_header(path: Path, codec: str) -> tuple[list[str], str]:
 
 
 def _delimiter(path: Path, header: str) -> str:
-    if path.suffix.lower() == ".tsv":
-        return "\t"
     outside_quotes = re.sub(r'"[^"]*"', "", header)
+    if path.suffix.lower() == ".tsv" and "\t" in outside_quotes:
+        return "\t"
     return max(",;\t|", key=outside_quotes.count)
 
 
