@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+import warnings
 from collections import OrderedDict
 from typing import Protocol
 from weakref import WeakKeyDictionary
@@ -19,7 +20,10 @@ from data_pipeline.tiles import TILE_PIXELS
 Pixels = npt.NDArray[np.uint8]
 
 _KEPT_BYTES = 96 * 2**20
-_NO_PICTURE = (
+MOST_PIXELS = 2**26
+"""A larger picture is none: a server, or a file, could fill the memory with it."""
+
+NO_PICTURE = (
     UnidentifiedImageError,
     OSError,
     ValueError,
@@ -27,6 +31,11 @@ _NO_PICTURE = (
     EOFError,
     Picture.DecompressionBombError,
 )
+"""What Pillow raises for bytes that are no whole picture."""
+
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
+_DEEP = ("I", "I;16", "I;16L", "I;16B")
+warnings.simplefilter("ignore", Picture.DecompressionBombWarning)
 
 
 class TileSource(Protocol):
@@ -40,11 +49,35 @@ class TileSource(Protocol):
         """The bytes of an XYZ tile, or None if there is none."""
 
 
+def open_picture(data: bytes) -> Picture.Image:
+    """Open a picture without decoding it; other formats are left to nobody's decoder.
+
+    Raises:
+        ValueError: It is larger than any picture of ours. Others of
+            :data:`NO_PICTURE`: it is none.
+    """
+    picture = Picture.open(io.BytesIO(data), formats=_FORMATS)
+    if picture.width * picture.height > MOST_PIXELS:
+        picture.close()
+        raise ValueError("too large")
+    return picture
+
+
+def in_colour(picture: Picture.Image) -> Picture.Image:
+    """A picture as RGB of 8 bits; transparency is left out."""
+    if picture.mode in _DEEP:
+        return Picture.fromarray((np.asarray(picture) // 256).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if picture.mode == "P":
+        picture.load()
+        picture.info.pop("transparency", None)
+    return picture.convert("RGB")
+
+
 def decode_tile(data: bytes, tile_size: int = TILE_PIXELS) -> Pixels | None:
     """Decode a picture.
 
     Args:
-        data: PNG, JPEG, WebP or another format that Pillow reads.
+        data: PNG, JPEG, WebP or GIF.
         tile_size: Pixels per side of the result.
 
     Returns:
@@ -52,9 +85,9 @@ def decode_tile(data: bytes, tile_size: int = TILE_PIXELS) -> Pixels | None:
         another size; None if the bytes are no picture.
     """
     try:
-        with Picture.open(io.BytesIO(data)) as picture:
-            colour = picture.convert("RGB")
-    except _NO_PICTURE:
+        with open_picture(data) as picture:
+            colour = in_colour(picture)
+    except NO_PICTURE:
         return None
     if colour.size != (tile_size, tile_size):
         colour = colour.resize((tile_size, tile_size), Picture.Resampling.BICUBIC)
@@ -64,9 +97,9 @@ def decode_tile(data: bytes, tile_size: int = TILE_PIXELS) -> Pixels | None:
 def is_picture(data: bytes) -> bool:
     """Whether the bytes are a picture that can be decoded to its end."""
     try:
-        with Picture.open(io.BytesIO(data)) as picture:
+        with open_picture(data) as picture:
             picture.load()
-    except _NO_PICTURE:
+    except NO_PICTURE:
         return False
     return True
 
@@ -74,9 +107,9 @@ def is_picture(data: bytes) -> bool:
 def picture_width(data: bytes) -> int | None:
     """Pixels per row of a picture, from its header; None if the bytes are no picture."""
     try:
-        with Picture.open(io.BytesIO(data)) as picture:
+        with open_picture(data) as picture:
             return picture.width
-    except _NO_PICTURE:
+    except NO_PICTURE:
         return None
 
 

@@ -7,7 +7,6 @@ north at the top.
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import sqlite3
 from collections.abc import Callable, Iterable
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image as Picture
 
+from data_pipeline.decoding import in_colour, open_picture
 from data_pipeline.frames import HouseImage, PictureSource
 from data_pipeline.pictures import picture_status
 from data_pipeline.tiles import EARTH_RADIUS
@@ -159,8 +159,8 @@ def image_of_picture(
     judged = picture_status(picture.data)
     if judged is None or judged.status != "ok":
         return None
-    with Picture.open(io.BytesIO(picture.data)) as opened:
-        colour = opened.convert("RGB")
+    with open_picture(picture.data) as opened:
+        colour = in_colour(opened)
     side = min(colour.size)
     left, top = (colour.width - side) // 2, (colour.height - side) // 2
     square = colour.crop((left, top, left + side, top + side))

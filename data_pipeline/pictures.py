@@ -7,16 +7,14 @@ what does not fit. The decoders work without Python's global lock.
 
 from __future__ import annotations
 
-import io
 import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 import simplejpeg
-from PIL import Image as Picture
-from PIL import UnidentifiedImageError
+from PIL import ImageStat
 
+from data_pipeline.decoding import MOST_PIXELS, NO_PICTURE, in_colour, open_picture
 from data_pipeline.webp import whole_webp
 
 _BLANK_DEVIATION = 1.0
@@ -25,14 +23,6 @@ _SMALL = {"jpg": 6144, "webp": 4096, "png": 32_768}
 
 _SMALL_PIXELS = 65_536
 _PNG_START = b"\x89PNG\r\n\x1a\n"
-_BAD_PICTURE = (
-    UnidentifiedImageError,
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    Picture.DecompressionBombError,
-)
 FORMATS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
 """Pillow's name of a format -> the name in MBTiles."""
 
@@ -60,15 +50,15 @@ def picture_status(data: bytes) -> Judgement | None:
     kind = _kind(data)
     if kind is not None:
         pixels = _CHECKS[kind](data)
-        if not pixels:
+        if not 0 < pixels <= MOST_PIXELS:
             return None
         if len(data) > _SMALL[kind] * max(1.0, pixels / _SMALL_PIXELS):
             return Judgement("ok", kind)
     try:
-        with Picture.open(io.BytesIO(data)) as picture:
+        with open_picture(data) as picture:
             kind = FORMATS.get(picture.format or "", (picture.format or "").lower())
-            deviation = np.asarray(picture.convert("RGB"), dtype=np.float32).std(axis=(0, 1)).max()
-    except _BAD_PICTURE:
+            deviation = max(ImageStat.Stat(in_colour(picture)).stddev)
+    except NO_PICTURE:
         return None
     return Judgement("blank" if deviation < _BLANK_DEVIATION else "ok", kind)
 

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from data_pipeline import webp
+from data_pipeline.decoding import decode_tile, is_picture
 from data_pipeline.pictures import picture_status
 
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -93,3 +94,41 @@ def test_an_animation_is_a_picture_too() -> None:
     buffer = io.BytesIO()
     frames[0].save(buffer, "WEBP", save_all=True, append_images=frames[1:])
     assert picture_status(buffer.getvalue()) == ("ok", "webp")
+
+
+def test_a_small_file_that_would_fill_the_memory_is_no_picture() -> None:
+    for kind in ("PNG", "JPEG", "GIF"):
+        buffer = io.BytesIO()
+        Image.new("1" if kind == "PNG" else "L", (8193, 8193)).save(buffer, kind)
+        assert picture_status(buffer.getvalue()) is None
+        assert decode_tile(buffer.getvalue()) is None
+        assert not is_picture(buffer.getvalue())
+
+
+def test_formats_of_no_tile_server_are_no_pictures() -> None:
+    for kind in ("EPS", "TIFF", "BMP"):
+        buffer = io.BytesIO()
+        Image.fromarray(texture(1)).save(buffer, kind)
+        assert picture_status(buffer.getvalue()) is None
+        assert decode_tile(buffer.getvalue()) is None
+
+
+def test_sixteen_bits_are_read_as_eight() -> None:
+    grey = texture(2)[..., 0]
+    buffer = io.BytesIO()
+    Image.fromarray(grey.astype(np.uint16) * 257).save(buffer, "PNG")
+    assert picture_status(buffer.getvalue()) == ("ok", "png")
+    pixels = decode_tile(buffer.getvalue())
+    assert pixels is not None
+    assert (pixels[..., 0] == grey).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_transparency_of_a_palette_is_left_out() -> None:
+    colours = Image.fromarray(texture(3)).quantize(64)
+    buffer = io.BytesIO()
+    colours.save(buffer, "PNG", transparency=bytes(range(64)))
+    assert picture_status(buffer.getvalue()) == ("ok", "png")
+    pixels = decode_tile(buffer.getvalue())
+    assert pixels is not None
+    assert (pixels == np.asarray(colours.convert("RGB"))).all()
