@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,11 +82,66 @@ def read_geo_table(path: Path) -> GeoTable:
     try:
         return _read_geopackage(path) if path.suffix.lower() in GEOPACKAGE else _read_geoparquet(path)
     except (pyarrow.ArrowException, DataSourceError, ValueError, KeyError, OSError):
-        raise StorageError(
-            "this file cannot be read as a table of places",
-            where=str(path),
-            remedy="Delete it and export again.",
-        ) from None
+        raise _no_table(path) from None
+
+
+def drop_houses(path: Path, house_ids: Collection[str]) -> int:
+    """Take houses out of a file that :func:`write_geo_table` wrote; whatever else it holds stays.
+
+    Returns:
+        How many rows were taken out.
+
+    Raises:
+        StorageError: It is no such file any more, damaged, or cannot be written.
+    """
+    if path.suffix.lower() in GEOPACKAGE:
+        return _drop_from_geopackage(path, house_ids)
+    if path.is_dir():
+        raise _no_table(path)
+    table = read_geo_table(path)
+    if "house_id" not in table.frame:
+        raise _no_table(path)
+    kept = table.frame[~table.frame["house_id"].isin(house_ids)]
+    if len(kept) < len(table.frame):
+        write_geo_table(GeoTable(kept.reset_index(drop=True), table.layer, table.metadata), path)
+    return len(table.frame) - len(kept)
+
+
+def _drop_from_geopackage(path: Path, house_ids: Collection[str]) -> int:
+    """In place, so that styles and layers which a GIS added stay; deleted rows are overwritten."""
+    rows = 0
+    layers = "SELECT table_name FROM gpkg_contents WHERE data_type IN ('features', 'attributes')"
+    try:
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None)
+        with closing(connection):
+            connection.execute("PRAGMA secure_delete = ON")
+            quoted = [name.replace('"', '""') for (name,) in connection.execute(layers).fetchall()]
+            ours = [
+                name
+                for name in quoted
+                if "house_id" in {row[1] for row in connection.execute(f'PRAGMA table_info("{name}")')}
+            ]
+            if not ours:
+                raise _no_table(path)
+            connection.execute("BEGIN IMMEDIATE")
+            for name in ours:
+                delete = f'DELETE FROM "{name}" WHERE house_id = ?'  # noqa: S608  (a table of this file)
+                rows += sum(connection.execute(delete, (house_id,)).rowcount for house_id in house_ids)
+            connection.execute("COMMIT")
+            if rows:
+                connection.execute("VACUUM")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error:
+        raise _no_table(path) from None
+    return rows
+
+
+def _no_table(path: Path) -> StorageError:
+    return StorageError(
+        "this file cannot be read as a table of places",
+        where=str(path),
+        remedy="Delete it and export again.",
+    )
 
 
 def _write_geopackage(table: GeoTable, path: Path) -> None:

@@ -15,7 +15,7 @@ from housevis.explain.database import GradWeightDatabase
 from housevis.pipeline.attention import drop_houses
 from housevis.pipeline.explaining import GRAD_WEIGHTS
 from housevis.pipeline.exporting import known_exports
-from housevis.pipeline.geo_files import GeoTable, read_geo_table, write_geo_table
+from housevis.pipeline.geo_files import drop_houses as drop_from_file
 from housevis.pipeline.valuation import TRAINING
 from housevis.runs import REMOVED, Run, read_json, read_parquet, write_parquet
 from housevis.views.atlas_removal import remove_from_atlas
@@ -88,7 +88,7 @@ def remove_from_exports(workspace: Workspace, house_ids: Collection[str]) -> tup
     rows, unseen = 0, []
     for path in known_exports(workspace):
         try:
-            rows += _drop_from_export(path, house_ids)
+            rows += drop_from_file(path, house_ids)
         except StorageError:
             unseen.append(str(path))
     return rows, unseen
@@ -100,11 +100,3 @@ def _drop_rows(path: Path, house_ids: Collection[str]) -> int:
     if len(kept) < len(table):
         write_parquet(kept, path)
     return len(table) - len(kept)
-
-
-def _drop_from_export(path: Path, house_ids: Collection[str]) -> int:
-    table = read_geo_table(path)
-    kept = table.frame[~table.frame["house_id"].isin(house_ids)]
-    if len(kept) < len(table.frame):
-        write_geo_table(GeoTable(kept.reset_index(drop=True), table.layer, table.metadata), path)
-    return len(table.frame) - len(kept)
