@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
-from urllib.parse import urljoin
+from urllib.parse import unquote, unquote_plus, urljoin
 
 import mercantile
 from urllib3 import BaseHTTPResponse
@@ -42,6 +42,7 @@ _REDIRECTS_AT_MOST = 3
 _UNCHANGED = 304
 _TOO_MANY = 429
 _CHUNK = 65_536
+_LONGEST_MARK = 256
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,7 @@ class Downloader:
                 return Answer(tile, "missing", http_status=code, attempts=attempt), None
             if code != 200:
                 self._drain(response)
-                error = "redirected to another host" if code in _REDIRECTS else f"HTTP {code}"
+                error = self._why_redirected(url, response) if code in _REDIRECTS else f"HTTP {code}"
                 return failed(error, code), 0.0 if code in _RETRIED else None
             data = _body(response, deadline, self._rules.most_bytes)
             headers = response.headers
@@ -267,8 +268,8 @@ class Downloader:
             attempts=attempt,
             sha256=digest,
             size=len(data),
-            etag=headers.get("ETag"),
-            last_modified=headers.get("Last-Modified"),
+            etag=self._mark(headers.get("ETag")),
+            last_modified=self._mark(headers.get("Last-Modified")),
         )
         blank = says_blank(headers, self._provider) or (KNOWN if digest in self._known_blank else None)
         if blank is None:
@@ -283,6 +284,13 @@ class Downloader:
             blank = FLAT
         return answer("blank", error=blank), None
 
+    def _mark(self, text: str | None) -> str | None:
+        """A server's mark of a tile as it is kept: none that is no plain text, or that repeats the key."""
+        if text is None or len(text) > _LONGEST_MARK or not (text.isascii() and text.isprintable()):
+            return None
+        readings = (text, unquote(text), unquote_plus(text))
+        return None if self._key is not None and any(self._key in each for each in readings) else text
+
     def _request(self, url: str, known: Validators | None) -> BaseHTTPResponse:
         """Send it; redirects are followed on the same host only, so that no key goes elsewhere."""
         origin = origin_of(url)
@@ -290,11 +298,8 @@ class Downloader:
         self._health.count_request()
         response = self._connections.get(url[len(origin) :], headers)
         for _ in range(_REDIRECTS_AT_MOST):
-            place = response.headers.get("Location") if response.status in _REDIRECTS else None
-            if place is None:
-                break
-            target = urljoin(url, place)
-            if origin_of(target) != origin:
+            target = _target(url, response)
+            if target is None or origin_of(target) != origin:
                 break
             self._drain(response)
             response.release_conn()
@@ -304,6 +309,13 @@ class Downloader:
             response = self._connections.get(target[len(origin) :], headers)
             url = target
         return response
+
+    @staticmethod
+    def _why_redirected(url: str, response: BaseHTTPResponse) -> str:
+        target = _target(url, response)
+        if target is None:
+            return f"HTTP {response.status} without an address to go to"
+        return "too many redirects" if origin_of(target) == origin_of(url) else "redirected to another host"
 
     def _refused(self, response: BaseHTTPResponse, sent: float) -> None:
         asked = _seconds(response.headers.get("Retry-After"), response.headers.get("Date"))
@@ -342,6 +354,19 @@ def _body(response: BaseHTTPResponse, deadline: float, most_bytes: int) -> bytes
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def _target(url: str, response: BaseHTTPResponse) -> str | None:
+    """Where a redirect leads; None if this is none, or leads nowhere."""
+    place = response.headers.get("Location") if response.status in _REDIRECTS else None
+    if place is None:
+        return None
+    try:
+        target = urljoin(url, place)
+        origin_of(target)
+    except ValueError:
+        return None
+    return target
+
+
 def _not_whole(data: bytes, headers: Mapping[str, str]) -> str:
     if not data:
         return "an empty answer"
@@ -361,7 +386,7 @@ def _seconds(retry_after: str | None, date: str | None) -> float | None:
         return (
             max(0.0, min(float(text), 1e6)) if text[:1].isdigit() and "," not in text else _until(text, date)
         )
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
@@ -370,7 +395,7 @@ def _until(moment: str, date: str | None) -> float:
     if date:
         try:
             now = _moment(date)
-        except ValueError:
+        except (ValueError, OverflowError):
             now = datetime.now(UTC)
     return min(max(0.0, (_moment(moment) - now).total_seconds()), 1e6)
 

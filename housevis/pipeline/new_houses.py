@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from data_pipeline.addresses import redacted
 from data_pipeline.archive import TileArchive
 from data_pipeline.frames import HouseImage
 from data_pipeline.listings import read_new_listings
@@ -109,10 +110,11 @@ def _pooled_features(
     pooled = np.full((len(houses), run.record["backbone"]["channels"]), np.nan, dtype=np.float32)
     if imagery is None:
         return pooled, []
-    with open_new_imagery(imagery, config, houses, rights_reference) as archive:
+    notes: list[str] = []
+    with open_new_imagery(imagery, config, houses, rights_reference, notes) as archive:
         for batch in _batches(archive, config, houses, "estimate"):
             pooled[batch.rows] = batch.pooled
-        return pooled, _credits(archive, rights_reference)
+        return pooled, [*_credits(archive, rights_reference), *notes]
 
 
 def explain_listings(
@@ -161,8 +163,9 @@ def explain_listings(
     found: list[pd.DataFrame] = []
     heats: list[NDArray[np.float32]] = []
     pictures: list[HouseImage] = []
-    with open_new_imagery(imagery, config, houses, rights_reference) as archive:
-        credit_lines = _credits(archive, rights_reference)
+    notes: list[str] = []
+    with open_new_imagery(imagery, config, houses, rights_reference, notes) as archive:
+        credit_lines = [*_credits(archive, rights_reference), *notes]
         for batch in _batches(archive, config, houses, "explain"):
             ids = houses["house_id"].iloc[batch.rows].astype(str).tolist()
             frame, heat = explainer.explain(batch.maps, batch.pooled, ids)
@@ -172,7 +175,7 @@ def explain_listings(
     if not found:
         raise ImageryError(
             "not one listing lies on the imagery",
-            where=imagery,
+            where=redacted(imagery),
             remedy="Check that the archive covers the houses at the run's zoom.",
         )
     table, maps = pd.concat(found, ignore_index=True), np.concatenate(heats)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from data_pipeline.addresses import PLACEHOLDER, RESOLUTION
 from data_pipeline.archive import TileArchive
+from data_pipeline.fetch import FetchReport
 from data_pipeline.providers import find_provider
 from data_pipeline.sources.copying import copy_pictures
 from data_pipeline.sources.kinds import source_at
@@ -26,7 +27,11 @@ _KEPT = ("zoom", "framing", "window", "retina", "metres_per_pixel")
 
 @contextmanager
 def open_new_imagery(
-    imagery: str, config: Config, houses: pd.DataFrame, rights_reference: str | None
+    imagery: str,
+    config: Config,
+    houses: pd.DataFrame,
+    rights_reference: str | None,
+    notes: list[str] | None = None,
 ) -> Iterator[TileArchive]:
     """Pass the rights gate and open the imagery of new houses, fetched or copied first where need be.
 
@@ -35,11 +40,12 @@ def open_new_imagery(
         config: Configuration of the run.
         houses: The houses: `house_id`, `latitude`, `longitude`.
         rights_reference: The user's own right to use the imagery.
+        notes: Takes what is to be said of tiles that could not be fetched.
 
     Raises:
         UsageError: `imagery` is none of these.
         RightsError: The imagery's terms do not allow it.
-        ImageryError: The imagery cannot be read or fetched.
+        ImageryError: The imagery cannot be read, or nothing of it could be fetched.
     """
     section = _section(imagery, config, rights_reference)
     supply = open_supply(section)
@@ -55,7 +61,9 @@ def open_new_imagery(
                     _copy(supply, houses, archive)
                 else:
                     needed = list(supply.needed(houses, config.vision.image_size))
-                    fill_archive(supply, needed, archive, engine)
+                    failures = _failures(supply, fill_archive(supply, needed, archive, engine))
+                    if notes is not None:
+                        notes += failures
                 yield archive
         finally:
             engine.dispose()
@@ -86,6 +94,23 @@ def _section(imagery: str, config: Config, rights_reference: str | None) -> Imag
             ) from problem
         return section
     return ImagerySection(source=Path(imagery).absolute(), **kept)
+
+
+def _failures(supply: Supply, report: FetchReport) -> list[str]:
+    if not report.failed:
+        return []
+    causes = ", ".join(sorted(report.errors))
+    if report.failed == report.needed:
+        raise ImageryError(
+            f"not one of {report.needed} tiles could be fetched ({causes})",
+            where=supply.provider.address or supply.provider.name,
+            remedy="Check that the server runs and that the address and the key are right, "
+            "then run the command again.",
+        )
+    return [
+        f"{report.failed:,} of {report.needed:,} tiles could not be fetched ({causes}); "
+        "run the command again to have them too"
+    ]
 
 
 def _copy(supply: Supply, houses: pd.DataFrame, archive: TileArchive) -> None:

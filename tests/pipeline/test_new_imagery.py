@@ -131,3 +131,31 @@ def test_mistakes(tmp_path: Path, imagery: str, kind: type[Exception], message: 
     (tmp_path / "notes.txt").write_text("notes")
     with pytest.raises(kind, match=message):
         pictures(imagery.format(tmp=tmp_path), configured(tmp_path))
+
+
+def test_a_server_that_fails_is_no_place_without_imagery(tmp_path: Path, mbtiles: Path) -> None:
+    config, notes = configured(tmp_path), list[str]()
+
+    class Failing:
+        """Serves the tiles of an even column, and no picture for the others."""
+
+        format = "png"
+
+        def __init__(self, archive: TileArchive, columns: tuple[int, ...]) -> None:
+            self.archive, self.columns = archive, columns
+
+        def read(self, z: int, x: int, y: int) -> bytes | None:
+            return self.archive.read(z, x, y) if x % 2 in self.columns else b"<html>try later</html>"
+
+    with TileArchive(mbtiles) as archive:
+        with (
+            TileServer(Failing(archive, ())) as server,
+            pytest.raises(ImageryError, match=r"not one of .*\(a text") as caught,
+        ):
+            pictures(server.url + "?key=hidden", config)
+        assert "hidden" not in str(caught.value)
+        with (
+            TileServer(Failing(archive, (0,))) as server,
+            open_new_imagery(server.url, config, HOUSES, "ours", notes),
+        ):
+            assert "could not be fetched (a text, not a picture)" in notes[0]
