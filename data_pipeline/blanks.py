@@ -68,7 +68,7 @@ def mark_frequent(
     changed = found.assign(
         status="blank", error=[f"the same picture as {frequent[digest]} tiles" for digest in found["sha256"]]
     )
-    # First the pictures: a process that is killed in between asks for them again, and none stays as a picture.
+    # First the pictures: if the process is killed in between, they are asked for again and none stays.
     archive.remove([mercantile.Tile(row["x"], row["y"], row["zoom"]) for row in plain_rows(found)])
     save_tiles(engine, plain_rows(changed))
     return len(found)

@@ -31,7 +31,7 @@ from data_pipeline.connecting import USER_AGENT, HostConnections, origin_of
 from data_pipeline.limiter import HostLimiter
 from data_pipeline.pictures import picture_status
 from data_pipeline.provider_records import Provider
-from data_pipeline.server_health import ServerHealth
+from data_pipeline.server_health import NO_PROXY, NOT_SECURE, ServerHealth
 
 __all__ = ["USER_AGENT", "Answer", "Downloader", "RetryRules", "Validators"]
 
@@ -233,9 +233,12 @@ class Downloader:
             self._health.unheard("timed out")
             return failed("timed out"), 0.0
         except SSLError:
-            self._health.unheard("no secure connection")
-            return failed("no secure connection"), 0.0
-        except (NewConnectionError, ProxyError):
+            self._health.unheard(NOT_SECURE)
+            return failed(NOT_SECURE), 0.0
+        except ProxyError:
+            self._health.unheard(NO_PROXY)
+            return failed(NO_PROXY), 0.0
+        except NewConnectionError:
             self._health.unheard("no connection")
             return failed("no connection"), 0.0
         except ProtocolError:

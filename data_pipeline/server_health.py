@@ -7,6 +7,13 @@ import time
 
 from housevis.core.errors import ImageryError
 
+NOT_SECURE = "no secure connection"
+NO_PROXY = "no connection to the proxy"
+_CHECKS = {
+    NOT_SECURE: "Check the server's certificate; if an authority of your own signed it, name its file in the "
+    "environment variable REQUESTS_CA_BUNDLE.",
+    NO_PROXY: "Check the environment variables HTTP_PROXY, HTTPS_PROXY and NO_PROXY.",
+}
 _LATER = "Run the command again later; what was fetched stays."
 
 
@@ -73,8 +80,8 @@ class ServerHealth:
         if hopeless:
             self.give_up(
                 f"the tile server cannot be reached ({error})",
-                "Check the address, the network and that the server runs; then run the command again. "
-                "What was fetched stays.",
+                _CHECKS.get(error, "Check the address, the network and that the server runs.")
+                + " Then run the command again; what was fetched stays.",
             )
 
     def judge(self, status: str, http_status: int | None, error: str | None) -> None:

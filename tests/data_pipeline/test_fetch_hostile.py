@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +18,7 @@ from data_pipeline.archive import TileArchive
 from data_pipeline.download import RetryRules
 from data_pipeline.fetch import fetch_tiles
 from db.store import read_tile_rows
+from housevis.core.errors import ImageryError
 
 KEY = "sesame/open+7=%"
 RULES = RetryRules(attempts=2, connect_timeout=5, read_timeout=10, deadline=30, backoff=0.01)
@@ -114,10 +118,44 @@ def test_a_placeholder_is_never_left_as_a_picture(
     def killed(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(blanks, "save_tiles", killed)
+    monkeypatch.setattr(blanks, "save_tiles", killed)
+    with pytest.raises(KeyboardInterrupt):
         fetch_tiles(tiles, kit.allowing(server.url), archive, sqlite_engine, connections=2, rules=RULES)
     assert archive.count() == 0
+    monkeypatch.undo()
     report = fetch_tiles(tiles, kit.allowing(server.url), archive, sqlite_engine, connections=2, rules=RULES)
     assert (report.ok, report.blank) == (0, 12)
     assert archive.count() == 0
+
+
+def test_reasons_for_no_connection_have_their_own_remedies(
+    archive: TileArchive, sqlite_engine: Engine, kit: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as nobody, socket.socket() as plain:
+        nobody.bind(("127.0.0.1", 0))
+        plain.bind(("127.0.0.1", 0))
+        plain.listen()
+        threading.Thread(target=_answers_without_tls, args=(plain,), daemon=True).start()
+        rules = replace(RULES, silence=0.0)
+        tiles = kit.block_of_tiles(10, 1)
+
+        def fetch(url: str) -> None:
+            fetch_tiles(tiles, kit.allowing(url), archive, sqlite_engine, connections=2, rules=rules)
+
+        with pytest.raises(ImageryError, match=r"no secure connection.*REQUESTS_CA_BUNDLE"):
+            fetch(f"https://127.0.0.1:{plain.getsockname()[1]}/{{z}}/{{x}}/{{y}}")
+        monkeypatch.setenv("HTTP_PROXY", f"http://me:hidden@127.0.0.1:{nobody.getsockname()[1]}")
+        monkeypatch.setenv("NO_PROXY", "")
+        with pytest.raises(ImageryError, match=r"no connection to the proxy.*HTTP_PROXY") as caught:
+            fetch("http://tiles.example.org/{z}/{x}/{y}")
+        assert "hidden" not in str(caught.value)
+
+
+def _answers_without_tls(server: socket.socket) -> None:
+    while True:
+        try:
+            connection, _ = server.accept()
+        except OSError:
+            return
+        with connection:
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
