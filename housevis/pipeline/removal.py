@@ -64,6 +64,7 @@ class Removal:
         began: When they were put on the list.
         image_keys: Contents of pictures that only they have.
         tiles: Tiles that only they need.
+        addresses: Addresses that only they have.
         removed: What was taken out so far, by kind.
         runs: Ids of the runs that were fitted with them.
     """
@@ -72,6 +73,7 @@ class Removal:
     began: datetime
     image_keys: list[str] = field(default_factory=list)
     tiles: list[mercantile.Tile] = field(default_factory=list)
+    addresses: list[str] = field(default_factory=list)
     removed: Counter[str] = field(default_factory=Counter)
     runs: list[str] = field(default_factory=list)
 
@@ -81,7 +83,11 @@ class Removal:
             "removed": dict(self.removed),
             "runs": self.runs,
             FINISHED: None,
-            _WORK: {"image_keys": self.image_keys, "tiles": [list(tile) for tile in self.tiles]},
+            _WORK: {
+                "image_keys": self.image_keys,
+                "tiles": [list(tile) for tile in self.tiles],
+                "addresses": self.addresses,
+            },
         }
 
 
@@ -131,9 +137,7 @@ def remove(project: Project, house_ids: Sequence[str]) -> StepResult:
     removal.removed["features"] += remove_features(project.workspace, removal.image_keys)
     _note(project, removal)
     removal.removed += remove_imagery(project.workspace, removal.house_ids, removal.tiles)
-    removal.removed["geocoded addresses"] += forget_addresses(
-        project.workspace.folder, _lonely_addresses(project, removal.house_ids)
-    )
+    removal.removed["geocoded addresses"] += forget_addresses(project.workspace.folder, removal.addresses)
     rows, unseen = remove_from_exports(project.workspace, removal.house_ids)
     removal.removed["rows of exports"] += rows
     _delete_rows(project, removal)
@@ -160,14 +164,16 @@ def _planned(project: Project, house_ids: Sequence[str]) -> tuple[Removal, list[
     removal = Removal(wanted, datetime.now(UTC))
     keys = lonely_image_keys(project.engine, wanted)
     tiles = _lonely_tiles(project, wanted)
+    addresses = _lonely_addresses(project, wanted)
     for house_id in wanted:
         earlier = receipts.get(house_id, {})
         work = earlier.get(_WORK, {})
         keys.update(work.get("image_keys", ()))
         tiles.update(mercantile.Tile(x, y, z) for x, y, z in work.get("tiles", ()))
+        addresses.update(work.get("addresses", ()))
         removal.removed |= Counter(earlier.get("removed", {}))
         removal.runs = list(dict.fromkeys([*removal.runs, *earlier.get("runs", ())]))
-    removal.image_keys, removal.tiles = sorted(keys), sorted(tiles)
+    removal.image_keys, removal.tiles, removal.addresses = sorted(keys), sorted(tiles), sorted(addresses)
     return removal, [house_id for house_id in resumed if house_id not in house_ids]
 
 

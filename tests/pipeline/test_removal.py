@@ -133,6 +133,29 @@ def test_not_a_byte_of_its_address_is_left_in_the_workspace(project: Project) ->
     assert json.loads(cache.read_text()) == {"http://127.0.0.1": {"elsewhere": None}}
 
 
+def test_an_ingest_after_a_killed_removal_hides_no_address_from_the_next_one(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house_id, address = shown_house(project), "17 Zanzibar Mews"
+    other = next(known for known in read_houses(project.engine)["house_id"] if known != house_id)
+    with write_transaction(project.engine) as connection:
+        connection.execute(update(House).where(House.id == house_id).values(address=address))
+    cache = project.workspace.folder / "geocoded.json"
+    cache.write_text(json.dumps({"http://127.0.0.1": {address: [1.0, 2.0]}}))
+
+    def dies(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(removal, "forget_addresses", dies)
+        with pytest.raises(KeyboardInterrupt):
+            remove(project, [house_id])
+    ingest(project)
+    assert house_id not in set(read_houses(project.engine)["house_id"])
+    remove(project, [other])
+    assert list(files_with(project.workspace.folder, address)) == []
+
+
 def files_with(folder: Path, text: str) -> Iterator[Path]:
     """The files that hold a text."""
     for path in folder.rglob("*"):
