@@ -180,13 +180,17 @@ def _web_mercator(provider: Provider, layer: Any, sets: Mapping[str, Any]) -> _M
 
 def _zoom_of(matrix: Any) -> int | None:
     """The zoom of web maps that a matrix is, None if it is on another grid."""
-    span = float(matrix.scaledenominator) * _PIXEL_METRES * float(matrix.tilewidth)
-    zoom = math.log2(2 * _HALF_WORLD / span)
-    left, top = (float(edge) for edge in matrix.topleftcorner)
-    at_corner = max(abs(left + _HALF_WORLD), abs(top - _HALF_WORLD)) < 1.0
-    if not at_corner or abs(zoom - round(zoom)) > 1e-3 or not 0 <= round(zoom) <= 24:
+    try:
+        span = float(matrix.scaledenominator) * _PIXEL_METRES * float(matrix.tilewidth)
+        zoom = math.log2(2 * _HALF_WORLD / span)
+        nearest = round(zoom)
+        left, top = (float(edge) for edge in matrix.topleftcorner)
+    except (ArithmeticError, TypeError, ValueError):
         return None
-    return round(zoom)
+    at_corner = max(abs(left + _HALF_WORLD), abs(top - _HALF_WORLD)) < 1.0
+    if not at_corner or abs(zoom - nearest) > 1e-3 or not 0 <= nearest <= 24:
+        return None
+    return nearest
 
 
 def _rest_address(layer: Any, media: str, style: str, matrix_set: str) -> str | None:

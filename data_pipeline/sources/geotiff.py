@@ -234,6 +234,7 @@ def _read_headers(paths: Sequence[Path]) -> tuple[list[RasterFile], str]:
 
 
 def _header(path: Path, dataset: Any) -> RasterFile:
+    from rasterio._err import CPLE_BaseError
     from rasterio.enums import ColorInterp
     from rasterio.warp import transform_bounds
 
@@ -254,7 +255,10 @@ def _header(path: Path, dataset: Any) -> RasterFile:
     if transparent and not _is_mask(dataset, meanings.index(ColorInterp.alpha) + 1):
         address = f"vrt://{path.absolute()}?bands={','.join(map(str, bands))}"
         bands, transparent = tuple(range(1, len(bands) + 1)), False
-    bounds = transform_bounds(dataset.crs, _WEB_MERCATOR, *dataset.bounds, densify_pts=21)
+    try:
+        bounds = transform_bounds(dataset.crs, _WEB_MERCATOR, *dataset.bounds, densify_pts=21)
+    except CPLE_BaseError:
+        raise ValueError("its coordinate system is not tied to the earth") from None
     if not all(math.isfinite(edge) for edge in bounds):
         raise ValueError("its corners cannot be brought into Web Mercator")
     mercator = dataset.crs.to_epsg() in (3857, 3785, 900913)
@@ -267,7 +271,8 @@ def _header(path: Path, dataset: Any) -> RasterFile:
         palette=meanings[0] == ColorInterp.palette,
         metres_per_pixel=abs(dataset.res[1]) * metres,
         mercator=mercator,
-        unit=(bounds[2] - bounds[0]) / max(dataset.width, 1),
+        # A file across the date line has bounds around the world; its height is right all the same.
+        unit=min((bounds[2] - bounds[0]) / dataset.width, (bounds[3] - bounds[1]) / dataset.height),
         transparent=transparent,
         nodata=dataset.nodata,
         eight_bits=dataset.dtypes[0] == "uint8",

@@ -153,7 +153,9 @@ class PMTilesSource:
         try:
             offset, length = self._header["root_offset"], self._header["root_length"]
             first = self._directory(offset, length)[0]
-            while not first.run_length:
+            for _ in range(_DEPTH):
+                if first.run_length:
+                    break
                 first = self._directory(self._header["leaf_directory_offset"] + first.offset, first.length)[0]
             data = self._find(first.tile_id)
         except _unreadable(self._library) as problem:
@@ -178,6 +180,7 @@ def _unreadable(library: Any) -> tuple[type[Exception], ...]:
         EOFError,
         OSError,
         TypeError,
+        RecursionError,
         struct.error,
         zlib.error,
     )

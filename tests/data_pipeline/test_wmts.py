@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -302,3 +303,22 @@ def test_a_record_may_be_a_wmts(server: WmtsServer) -> None:
         wmts="https://tiles.example.org/caps.xml", layer="x", provider="geobasis-nrw-dop"
     )
     assert find_provider(foreign).name == "unknown"
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        *(f"<ScaleDenominator>{value}</ScaleDenominator>" for value in ("0", "-1", "nan", "inf", "many")),
+        *(f"<TopLeftCorner>{value}</TopLeftCorner>" for value in ("1", "a b", "1 2 3", "nan nan")),
+        *(f"<TileWidth>{value}</TileWidth>" for value in ("0", "-256", "wide")),
+        "<ows:SupportedCRS></ows:SupportedCRS>",
+    ],
+)
+def test_a_grid_of_nonsense_is_refused_with_words(server: WmtsServer, element: str) -> None:
+    server.describe(layer("ortho", server.base), matrix_set("grid", range(20)))
+    name = element[1 : element.index(">")]
+    text = re.sub(f"<{name}>[^<]*</{name}>", element, server.document.decode())
+    assert text != server.document.decode()
+    server.document = text.encode()
+    with pytest.raises((ConfigError, ImageryError), match=r"Web Mercator|no WMTS capabilities"):
+        open_supply(section(server))

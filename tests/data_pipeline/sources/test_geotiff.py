@@ -13,6 +13,8 @@ import pytest
 import rasterio
 from PIL import Image
 from rasterio.enums import ColorInterp
+from rasterio.transform import from_origin
+from rasterio.warp import transform
 
 from data_pipeline.sources.geotiff import GeoTiffSource
 from housevis.core.errors import ImageryError
@@ -196,3 +198,27 @@ def tile_east(tile: mercantile.Tile, steps: int) -> tuple[int, int, int]:
 
 def tile_of_zoom(rasters: SimpleNamespace, zoom: int) -> mercantile.Tile:
     return mercantile.tile(rasters.longitude, rasters.latitude, zoom)
+
+
+def test_a_file_across_the_date_line(tmp_path: Path, rasters: SimpleNamespace) -> None:
+    path = tmp_path / "a.tif"
+    profile = {"width": 400, "height": 400, "count": 3, "dtype": "uint8", "crs": "EPSG:32601"}
+    (x,), (y,) = transform("EPSG:4326", "EPSG:32601", [-179.9999], [50.0])
+    noise = np.random.default_rng(1).integers(0, 255, (3, 400, 400), dtype=np.uint8)
+    with rasterio.open(path, "w", transform=from_origin(x - 400, y + 400, 2, 2), **profile) as made:
+        made.write(noise)
+    source = GeoTiffSource([path])
+    assert source.native_zoom == 16
+    for longitude in (-179.9995, 179.9995):
+        tile = mercantile.tile(longitude, 50.0, 18)
+        assert source.read(tile.z, tile.x, tile.y) is not None
+
+
+def test_a_coordinate_system_that_is_nowhere(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    crs = 'LOCAL_CS["site",UNIT["metre",1]]'
+    profile = {"width": 8, "height": 8, "count": 3, "dtype": "uint8", "crs": crs}
+    with rasterio.open(path, "w", transform=from_origin(0, 0, 1, 1), **profile) as made:
+        made.write(np.ones((3, 8, 8), dtype=np.uint8))
+    with pytest.raises(ImageryError, match="not tied to the earth"):
+        GeoTiffSource([path])

@@ -11,7 +11,15 @@ from typing import Any
 import mercantile
 import numpy as np
 import pytest
-from pmtiles.tile import Compression, TileType, zxy_to_tileid
+from pmtiles.tile import (
+    Compression,
+    Entry,
+    TileType,
+    deserialize_header,
+    serialize_directory,
+    serialize_header,
+    zxy_to_tileid,
+)
 from pmtiles.writer import Writer
 
 from data_pipeline.sources.pmtiles import PMTilesSource
@@ -103,3 +111,31 @@ def test_files_that_cannot_be_used_say_why(make: Maker, kit: SimpleNamespace, tm
     path.write_bytes(content[:-40])
     with pytest.raises(ImageryError, match="no PMTiles file"):
         PMTilesSource(path).read(tile.z, tile.x, tile.y)
+
+
+def test_directories_that_lead_into_themselves(make: Maker, kit: SimpleNamespace) -> None:
+    many = {mercantile.Tile(x, 3, 14): bytes([x % 251]) * (1 + x % 97) for x in range(3000, 3003)}
+    path = make(many)
+    pointer = serialize_directory([Entry(0, 0, 0, 0)])
+    pointer = serialize_directory([Entry(0, 0, len(pointer), 0)])
+    content = bytearray(path.read_bytes())
+    header = deserialize_header(bytes(content[:127]))
+    place = len(content)
+    header |= {"root_offset": place, "root_length": len(pointer), "leaf_directory_offset": place}
+    path.write_bytes(serialize_header(header) + bytes(content[127:]) + pointer)
+    source = PMTilesSource(path)
+    assert source.read(14, 3000, 3) is None
+    with pytest.raises(ImageryError, match="too deep"):
+        list(source.stored())
+    source.close()
+
+
+def test_metadata_without_end(make: Maker, kit: SimpleNamespace) -> None:
+    tile = kit.block_of_tiles(1, 1)[0]
+    path = make({tile: kit.picture(tile)})
+    header = deserialize_header(path.read_bytes()[:127])
+    nested = gzip.compress(b"[" * 100_000)
+    header |= {"metadata_offset": path.stat().st_size, "metadata_length": len(nested)}
+    path.write_bytes(serialize_header(header) + path.read_bytes()[127:] + nested)
+    with pytest.raises(ImageryError, match="no PMTiles file"):
+        PMTilesSource(path)
