@@ -20,6 +20,7 @@ from data_pipeline.sources.copying import CopiedTile, groups, store_copied
 from data_pipeline.sources.kinds import source_at
 from data_pipeline.sources.pmtiles import PMTilesSource
 from data_pipeline.supply import RIGHTS_ENTRY, find_supply
+from db.store import read_tile_statuses
 from housevis.core.config import ImagerySection, SampleMarketSection
 from housevis.core.engine import LocalRunner, map_shards
 from housevis.core.errors import ImageryError, UsageError
@@ -97,7 +98,8 @@ def import_archive(
 ) -> ImportReport:
     """Take all tiles of a file into the archive of a workspace, and write their manifest rows.
 
-    Tiles that the archive has already stay as they are. Tiles of another
+    Tiles that the archive has already stay as they are; those that an import
+    which was killed left without a row get theirs. Tiles of another
     provider than the one configured are refused: an archive holds tiles of
     one provider.
 
@@ -197,11 +199,13 @@ def _take_in(
 ) -> dict[str, int]:
     counts = dict.fromkeys(("tiles", "added", "blank", "same", "kept", "broken"), 0)
     damage: list[ImageryError] = []
+    recorded: dict[int, dict[tuple[int, int], str]] = {}
     shards = groups(_readable(opened, damage), _AT_ONCE)
     batches = map_shards(_judged, shards, LocalRunner(), local="here")
     with progress_bar("import", opened.count() or None) as bar, closing(batches):
         for batch in batches:
             added: list[CopiedTile] = []
+            without_row: list[CopiedTile] = []
             for tile, data, judged in batch:
                 there = None if judged is None else archive.read(tile.z, tile.x, tile.y)
                 if judged is None:
@@ -210,8 +214,12 @@ def _take_in(
                     added.append(CopiedTile(tile, judged.status, judged.format, data))
                 else:
                     counts["same" if there == data else "kept"] += 1
-            if added:
-                store_copied(added, record, archive, engine, FetchReport())
+                    if tile.z not in recorded:
+                        recorded[tile.z] = read_tile_statuses(engine, tile.z)
+                    if there == data and (tile.x, tile.y) not in recorded[tile.z]:
+                        without_row.append(CopiedTile(tile, judged.status, judged.format, data))
+            if added or without_row:
+                store_copied([*added, *without_row], record, archive, engine, FetchReport())
             counts["tiles"] += len(batch)
             counts["added"] += len(added)
             counts["blank"] += sum(found.status == "blank" for found in added)

@@ -214,7 +214,8 @@ def test_what_is_there_stays_and_what_is_no_picture_is_left_out(
     assert stored[other] == kit.picture(other)
     assert broken not in stored
     rows = read_tile_rows(sqlite_engine, 18)
-    assert dict(zip(rows["x"], rows["status"], strict=True)) == {new.x: "ok", blank.x: "blank"}
+    expected = {same.x: "ok", new.x: "ok", blank.x: "blank"}
+    assert dict(zip(rows["x"], rows["status"], strict=True)) == expected
 
 
 def test_tiles_of_another_size_are_refused(
@@ -279,3 +280,15 @@ def test_an_export_touches_no_file_that_is_there(tmp_path: Path, tiles: dict[mer
             export_archive(empty, tmp_path / f"out.{ending}")
         assert not (tmp_path / f"out.{ending}").exists()
     assert (tmp_path / "there.pmtiles").read_bytes() == b"mine"
+
+
+def test_an_import_after_one_that_was_killed_records_what_has_no_row(
+    tmp_path: Path, sqlite_engine: Engine, tiles: dict[mercantile.Tile, bytes]
+) -> None:
+    """The other process ended between writing the tiles and writing their rows."""
+    file = archive_of(tmp_path / "f.mbtiles", tiles, **OPEN)
+    killed = archive_of(tmp_path / "tiles.mbtiles", dict(list(tiles.items())[:2]), **OPEN)
+    assert not verify_archive(killed, sqlite_engine).is_sound
+    found = import_archive(file, killed, USGS, sqlite_engine)
+    assert (found.same, found.added) == (2, len(tiles) - 2)
+    assert verify_archive(killed, sqlite_engine).is_sound
