@@ -23,9 +23,14 @@ from pathlib import Path
 import PIL
 from PIL import Image as Picture
 
-_NOT_COMPLETE = 5
-_UNSUPPORTED = 4
 _COMPLETE = 0
+_DAMAGED = 3
+_UNSUPPORTED = 4
+_NOT_COMPLETE = 5
+_ABI = 0x0209
+"""Version of libwebp's decoding interface; a library of another major version refuses it."""
+
+_YUV = 11
 _LAST_BYTES = 8
 """libwebp's encoder pads a picture by three bytes at most."""
 
@@ -44,18 +49,8 @@ def whole_webp(data: bytes) -> int:
     pixels = _pixels(data)
     if last is None or not 0 < pixels <= _PIXELS_AT_MOST or _ends_in_zeros(data):
         return 0
-    library = _library()
-    decoder = None if library is None else library.WebPINewRGB(0, None, 0, 0)
-    if library is None or not decoder:
-        return pixels if _pillow_decodes(data) else 0
-    try:
-        if last == b"VP8 ":
-            early = library.WebPIUpdate(decoder, data, length - _LAST_BYTES)
-            if early != _NOT_COMPLETE:
-                return 0
-        status = library.WebPIUpdate(decoder, data, length)
-    finally:
-        library.WebPIDelete(decoder)
+    decoder = _decoder()
+    status = _UNSUPPORTED if decoder is None else decoder.status(data, length, complete=last != b"VP8 ")
     whole = _pillow_decodes(data) if status == _UNSUPPORTED else status == _COMPLETE
     return pixels if whole else 0
 
@@ -99,11 +94,106 @@ def _pillow_decodes(data: bytes) -> bool:
     return True
 
 
-_found: list[ctypes.CDLL | None] = []
+class _Features(ctypes.Structure):
+    _fields_ = (("values", ctypes.c_int * 5), ("reserved", ctypes.c_uint32 * 5))
+
+
+class _Planes(ctypes.Structure):
+    _fields_ = (
+        ("pixels", ctypes.c_void_p * 4),
+        ("strides", ctypes.c_int * 4),
+        ("sizes", ctypes.c_size_t * 4),
+    )
+
+
+class _Output(ctypes.Structure):
+    _fields_ = (
+        ("colour_space", ctypes.c_int),
+        ("width", ctypes.c_int),
+        ("height", ctypes.c_int),
+        ("is_external_memory", ctypes.c_int),
+        ("planes", _Planes),
+        ("reserved", ctypes.c_uint32 * 4),
+        ("private_memory", ctypes.c_void_p),
+    )
+
+
+class _Options(ctypes.Structure):
+    _fields_ = (
+        ("bypass_filtering", ctypes.c_int),
+        ("no_fancy_upsampling", ctypes.c_int),
+        ("others", ctypes.c_int * 12),
+        ("reserved", ctypes.c_uint32 * 5),
+    )
+
+
+class _Configuration(ctypes.Structure):
+    """``WebPDecoderConfig`` of libwebp's decode.h."""
+
+    _fields_ = (("input", _Features), ("output", _Output), ("options", _Options))
+
+
+class _Decoder:
+    """libwebp, told to leave out what only makes pictures nicer: the stream is what is checked.
+
+    Only the call that takes long lets go of Python's global lock.
+
+    Args:
+        name: The library.
+
+    Raises:
+        OSError: There is none of this name.
+        AttributeError: It lacks a function.
+    """
+
+    def __init__(self, name: str) -> None:
+        library, locked = ctypes.CDLL(name), ctypes.PyDLL(name)
+        self._update, self._finish = library.WebPIUpdate, locked.WebPIUpdate
+        for update in (self._update, self._finish):
+            update.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t)
+        self._initialise = locked.WebPInitDecoderConfigInternal
+        self._initialise.argtypes = (ctypes.c_void_p, ctypes.c_int)
+        self._open = locked.WebPIDecode
+        self._open.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
+        self._open.restype = ctypes.c_void_p
+        self._close = locked.WebPIDelete
+        self._close.argtypes = (ctypes.c_void_p,)
+        self._free = locked.WebPFreeDecBuffer
+        self._free.argtypes = (ctypes.c_void_p,)
+        if not self._initialise(ctypes.byref(_Configuration()), _ABI):
+            raise OSError
+
+    def status(self, data: bytes, length: int, *, complete: bool) -> int:
+        """libwebp's status of a picture of `length` bytes.
+
+        Args:
+            data: The picture.
+            length: Its bytes without what follows it.
+            complete: Hand it over at once; else it must not be complete
+                before its last bytes are there.
+        """
+        settings = _Configuration()
+        self._initialise(ctypes.byref(settings), _ABI)
+        settings.output.colour_space = _YUV
+        settings.options.bypass_filtering = settings.options.no_fancy_upsampling = 1
+        decoder = self._open(None, 0, ctypes.byref(settings))
+        if not decoder:
+            return _UNSUPPORTED
+        try:
+            if complete:
+                return int(self._update(decoder, data, length))
+            early = self._update(decoder, data, length - _LAST_BYTES)
+            return int(self._finish(decoder, data, length)) if early == _NOT_COMPLETE else _DAMAGED
+        finally:
+            self._close(decoder)
+            self._free(ctypes.byref(settings.output))
+
+
+_found: list[_Decoder | None] = []
 _lock = threading.Lock()
 
 
-def _library() -> ctypes.CDLL | None:
+def _decoder() -> _Decoder | None:
     if not _found:
         with _lock:
             if not _found:
@@ -111,7 +201,7 @@ def _library() -> ctypes.CDLL | None:
     return _found[0]
 
 
-def _load() -> ctypes.CDLL | None:
+def _load() -> _Decoder | None:
     packages = Path(PIL.__file__).resolve().parent.parent
     names = [str(path) for path in sorted((packages / "pillow.libs").glob("libwebp-*"))]
     names += [str(path) for path in sorted((packages / "PIL" / ".dylibs").glob("libwebp.*"))]
@@ -119,12 +209,7 @@ def _load() -> ctypes.CDLL | None:
         names.append(system)
     for name in names:
         try:
-            library = ctypes.CDLL(name)
-            library.WebPINewRGB.restype = ctypes.c_void_p
-            library.WebPINewRGB.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-            library.WebPIUpdate.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t)
-            library.WebPIDelete.argtypes = (ctypes.c_void_p,)
+            return _Decoder(name)
         except (OSError, AttributeError):
             continue
-        return library
     return None

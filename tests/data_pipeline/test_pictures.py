@@ -83,7 +83,7 @@ def test_other_things_are_no_pictures(data: bytes) -> None:
 def test_webp_without_the_library_is_decoded_by_pillow(
     kit: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webp, "_library", lambda: None)
+    monkeypatch.setattr(webp, "_decoder", lambda: None)
     data = kit.picture(mercantile.Tile(5, 5, 18), "WEBP")
     assert picture_status(data) == ("ok", "webp")
     assert picture_status(data[:-20]) is None
