@@ -14,6 +14,7 @@ import pandas as pd
 from data_pipeline.dates import MILLISECONDS, SERIAL, SLASHED, DateRules, Order
 from data_pipeline.parsing import DecimalMark, without_missing
 from housevis.core.config import ListingsSection
+from housevis.core.errors import ConfigError
 
 SAMPLE_ROWS = 10_000
 """Rows that are looked at."""
@@ -61,6 +62,7 @@ def look_at(sample: Mapping[str, pd.Series], section: ListingsSection) -> Format
     notes: list[str] = []
     rules = DateRules(format=section.date_format)
     if section.date_format is not None:
+        _check_date_format(section.date_format)
         notes.append(f"dates: {section.date_format} (configured)")
     elif "date" in sample:
         rules, note = _date_rules(without_missing(sample["date"]).dropna())
@@ -74,6 +76,17 @@ def look_at(sample: Mapping[str, pd.Series], section: ListingsSection) -> Format
         if commas:
             notes.append(f"decimal mark: ',' in {', '.join(commas)} (guessed from the values)")
     return Formats(rules, decimal, notes, _currency_warnings(sample.get("price"), section.currency))
+
+
+def _check_date_format(written: str) -> None:
+    try:
+        pd.to_datetime(pd.Series(["2020-01-02"]), format=written, errors="coerce")
+    except ValueError:
+        raise ConfigError(
+            f"{written!r} is no format of dates",
+            where="listings.date_format",
+            remedy='Write it as for strptime, for example "%d/%m/%Y".',
+        ) from None
 
 
 def _date_rules(text: pd.Series) -> tuple[DateRules, str]:

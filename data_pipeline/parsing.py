@@ -28,7 +28,7 @@ _SPACES = "[\u0020\u00a0\u2009\u202f'’]"
 _CURRENCY = (
     r"(?:[円元]|(?:us|au|a|nz|nt|hk|ca|c|s|r|mx)?\$|[€£¥₹₽₩₪₺฿₫₴]|zł|"
     r"\b(?:usd|cad|aud|eur|euro|euros|gbp|nzd|chf|sek|nok|dkk|pln|czk|huf|jpy|cny|inr|brl|mxn|zar|sgd|hkd)\b|"
-    r"\bkr\b\.?|\bfr\b\.?|,-+$|\bk\.k\.|\bv\.o\.n\.|\bvb\b)"
+    r"\bkr\b\.?|\bfr\b\.?|[.,]-+(?=\D*$)|\bk\.k\.|\bv\.o\.n\.|\bvb\b)"
 )
 _MULTIPLES = {
     **{"k": 1e3, "m": 1e6, "mio": 1e6, "mn": 1e6, "million": 1e6},

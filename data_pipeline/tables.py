@@ -195,7 +195,10 @@ def _open_excel(path: Path, sheet: str | None, part_rows: int) -> Table:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except (InvalidFileException, zipfile.BadZipFile, KeyError, OSError, ValueError) as problem:
+    except (
+        *(InvalidFileException, zipfile.BadZipFile, OSError, ValueError),
+        *(LookupError, AttributeError, TypeError),  # what openpyxl raises on parts it does not expect
+    ) as problem:
         raise ListingsError(
             f"this is no Excel file, or it is damaged ({problem.__class__.__name__})",
             where=str(path),

@@ -115,3 +115,25 @@ def test_a_first_line_of_values_is_told(tmp_path: Path) -> None:
 def test_addresses_alone_are_told_before_a_missing_id(tmp_path: Path) -> None:
     with pytest.raises(ListingsError, match=r"have addresses \('address'\) and no coordinates"):
         read(tmp_path / "sales.csv", "address,price,date\n1 Main St,300000,2020-01-02\n")
+
+
+@pytest.mark.parametrize("written", ["%Q", "%"])
+def test_a_format_of_dates_that_is_none(tmp_path: Path, written: str) -> None:
+    content = "id,date,price,lat,lon\n1,2020-01-02,300000,47.61,-122.32\n"
+    with pytest.raises(ConfigError, match="is no format of dates"):
+        read(tmp_path / "sales.csv", content, date_format=written)
+
+
+def test_a_workbook_of_charts_alone(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.create_chartsheet("Chart")
+    book.remove(book.worksheets[0])
+    book.save(tmp_path / "sales.xlsx")
+    with pytest.raises(ListingsError, match=r"no Excel file, or it is damaged|no sheet of cells"):
+        read_listings(ListingsSection(path=tmp_path / "sales.xlsx"))
+
+
+@pytest.mark.parametrize("price", ["CHF 1'250'000.-", "1.250.000,- €", "1.250.000,-"])
+def test_prices_that_end_in_a_dash(tmp_path: Path, price: str) -> None:
+    content = f"id;date;price;lat;lon\n1;2020-01-02;{price};47.61;-122.32\n"
+    assert read(tmp_path / "sales.csv", content).sales["price"].tolist() == [1_250_000]
