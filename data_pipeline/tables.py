@@ -212,6 +212,7 @@ def _open_excel(path: Path, sheet: str | None, part_rows: int) -> Table:
         book.close()
         raise ListingsError("this workbook has no sheet of cells", where=str(path), remedy="Export it again.")
     chosen = sheet or names[0]
+    book[chosen].reset_dimensions()  # a stray cell far right makes no row wider
     header_line, header = _excel_header(book[chosen].iter_rows(values_only=True))
     book.close()
     if not header:
@@ -228,6 +229,7 @@ def _open_excel(path: Path, sheet: str | None, part_rows: int) -> Table:
             warnings.simplefilter("ignore")
             again = openpyxl.load_workbook(path, read_only=True, data_only=True)
         try:
+            again[chosen].reset_dimensions()
             cells = islice(again[chosen].iter_rows(values_only=True), header_line, None)
             yield from frames(cells, header, wanted, header_line + 1, part_rows)
         finally:

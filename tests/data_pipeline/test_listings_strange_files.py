@@ -137,3 +137,16 @@ def test_a_workbook_of_charts_alone(tmp_path: Path) -> None:
 def test_prices_that_end_in_a_dash(tmp_path: Path, price: str) -> None:
     content = f"id;date;price;lat;lon\n1;2020-01-02;{price};47.61;-122.32\n"
     assert read(tmp_path / "sales.csv", content).sales["price"].tolist() == [1_250_000]
+
+
+def test_stray_cells_far_away_in_a_sheet(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet.append(["id", "date", "price", "lat", "lon"])
+    sheet.append(["1", "2020-01-02", 300000, 47.61, -122.32])
+    sheet["XFD5"], sheet["A20000"] = "far", "far"
+    book.save(tmp_path / "sales.xlsx")
+    listings = read_listings(ListingsSection(path=tmp_path / "sales.xlsx"))
+    assert listings.sales["source_row"].tolist() == [2]
+    assert listings.rejects["row"].tolist() == [5, 20_000]
