@@ -29,7 +29,7 @@ from data_pipeline.pictures import picture_status
 from data_pipeline.provider_records import Provider
 from data_pipeline.providers import check_rights
 from data_pipeline.storing import Row, manifest_row, store_answers
-from db.store import read_tile_rows, read_tile_statuses, save_tiles
+from db.store import open_manifest, read_tile_rows, read_tile_statuses, save_tiles
 from housevis.core.engine import ShardRunner, map_shards
 from housevis.core.progress import progress_bar
 
@@ -143,9 +143,12 @@ def fetch_tiles(
             for tile, row in earlier.items()
         }
         groups = _answers(asked, known, provider, connections, rate, rules or RetryRules(), runner, report)
-        with progress_bar("tiles", len(tiles), len(tiles) - len(asked)) as bar:
+        with (
+            progress_bar("tiles", len(tiles), len(tiles) - len(asked)) as bar,
+            open_manifest(engine) as manifest,
+        ):
             for batch in groups:
-                store_answers(batch, provider, archive, engine, earlier)
+                store_answers(batch, provider, archive, manifest, earlier)
                 for answer in batch:
                     _count(answer, report, again=answer.tile in earlier)
                 bar.advance(len(batch))

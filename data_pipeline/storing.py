@@ -11,12 +11,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import mercantile
-from sqlalchemy import Engine
 
 from data_pipeline.archive import TileArchive
 from data_pipeline.download import Answer
 from data_pipeline.provider_records import Provider
-from db.store import save_tiles
+from db.store import ManifestWriter
 
 Row = dict[str, Any]
 
@@ -25,7 +24,7 @@ def store_answers(
     answers: Sequence[Answer],
     provider: Provider,
     archive: TileArchive,
-    engine: Engine,
+    manifest: ManifestWriter,
     earlier: Mapping[mercantile.Tile, Row] | None = None,
 ) -> None:
     """Write answers: one transaction for the pictures, then one for the manifest.
@@ -34,7 +33,7 @@ def store_answers(
         answers: What became of the tiles.
         provider: Where they came from.
         archive: Takes the pictures.
-        engine: The database with the manifest.
+        manifest: Takes the rows.
         earlier: The rows of tiles that were stored before and asked for
             again. Their pictures are only replaced by other pictures.
     """
@@ -51,7 +50,7 @@ def store_answers(
             rows.append(manifest_row(answer, provider, now))
         else:
             rows.append(_row_again(answer, before, now))
-    save_tiles(engine, rows)
+    manifest.save(rows)
 
 
 def manifest_row(answer: Answer, provider: Provider, now: datetime) -> Row:

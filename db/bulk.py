@@ -112,7 +112,7 @@ def insert(connection: Connection, table: str, columns: Sequence[str], rows: Ite
                 for row in batch:
                     copy.write_row(row)
         return
-    statement = f"INSERT INTO {table} ({listed}) VALUES ({_marks(connection, columns)})"  # noqa: S608
+    statement = f"INSERT INTO {table} ({listed}) VALUES ({_marks(connection.dialect.name, columns)})"  # noqa: S608
     for batch in rows:
         if batch:
             connection.exec_driver_sql(statement, batch)
@@ -132,7 +132,6 @@ def upsert(
         columns: What the tuples hold; further columns become null.
         rows: Batches of tuples; no key twice in one batch.
     """
-    table = table_of(model)
     iterator = iter(rows)
     first = next(iterator, None)
     if not first:
@@ -143,12 +142,18 @@ def upsert(
         merge(connection, model, columns, staging)
         drop_staging(connection, staging)
         return
-    statement = (
-        f"INSERT INTO {table.name} ({', '.join(_quoted(columns))}) VALUES ({_marks(connection, columns)})"  # noqa: S608
-        f" {_on_conflict(table)}"
-    )
+    statement = upsert_statement(connection.dialect.name, model, columns)
     for batch in chain([first], iterator):
         connection.exec_driver_sql(statement, batch)
+
+
+def upsert_statement(dialect: str, model: type[Base], columns: Sequence[str]) -> str:
+    """The statement that inserts one tuple, or updates the row that has its key, as the driver takes it."""
+    table = table_of(model)
+    return (
+        f"INSERT INTO {table.name} ({', '.join(_quoted(columns))}) VALUES ({_marks(dialect, columns)})"  # noqa: S608
+        f" {_on_conflict(table)}"
+    )
 
 
 def create_staging(connection: Connection, model: type[Base], columns: Sequence[str]) -> str:
@@ -254,5 +259,5 @@ def _quoted(columns: Iterable[str]) -> list[str]:
     return [f'"{name}"' for name in columns]
 
 
-def _marks(connection: Connection, columns: Sequence[str]) -> str:
-    return ", ".join(["%s" if connection.dialect.name == "postgresql" else "?"] * len(columns))
+def _marks(dialect: str, columns: Sequence[str]) -> str:
+    return ", ".join(["%s" if dialect == "postgresql" else "?"] * len(columns))

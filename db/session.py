@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,21 @@ def write_transaction(engine: Engine) -> Iterator[Connection]:
         with engine.execution_options(sqlite_begin="BEGIN IMMEDIATE").begin() as connection:
             yield connection
     except (DBAPIError, engine.dialect.loaded_dbapi.Error) as problem:
+        raise _explained(problem, engine.url, _shown(engine.url)) from None
+
+
+@contextmanager
+def driver_connection(engine: Engine) -> Iterator[Any]:
+    """The driver's own connection, for many small transactions; they are the caller's to begin and end.
+
+    Raises:
+        DatabaseError: As :func:`write_transaction`. What was not committed is not kept.
+    """
+    errors = (DBAPIError, engine.dialect.loaded_dbapi.Error)
+    try:
+        with closing(engine.raw_connection()) as connection:
+            yield connection
+    except errors as problem:
         raise _explained(problem, engine.url, _shown(engine.url)) from None
 
 

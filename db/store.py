@@ -25,11 +25,20 @@ from db.run_store import (
     read_estimates,
     save_estimates,
 )
-from db.tile_store import forget_tiles, manifest_digest, read_tile_rows, read_tile_statuses, save_tiles
+from db.tile_store import (
+    ManifestWriter,
+    forget_tiles,
+    manifest_digest,
+    open_manifest,
+    read_tile_rows,
+    read_tile_statuses,
+    save_tiles,
+)
 
 __all__ = [
     "SALE_COLUMNS",
     "SALE_FLAGS",
+    "ManifestWriter",
     "count_rows",
     "finish_step",
     "finished_step",
@@ -37,6 +46,7 @@ __all__ = [
     "forget_tiles",
     "last_step",
     "manifest_digest",
+    "open_manifest",
     "read_estimates",
     "read_houses",
     "read_images",

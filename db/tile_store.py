@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
 from sqlalchemy import Engine, Result, Row, bindparam, delete, select, update
 
-from db.bulk import BATCH, read_frame, stored_time, table_of, upsert
+from db.bulk import BATCH, read_frame, stored_time, table_of, upsert, upsert_statement
 from db.models import Tile
-from db.session import read_transaction, write_transaction
+from db.session import driver_connection, read_transaction, write_transaction
 
 _COLUMNS = (
     *("zoom", "x", "y", "provider", "status", "http_status", "attempts", "bytes"),
@@ -33,14 +34,59 @@ def save_tiles(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> None:
         engine: The database.
         rows: Columns that a row lacks become null.
     """
-    dialect = engine.dialect.name
-    tuples = [
-        tuple(stored_time(row[name], dialect) if name == "fetched_at" else row.get(name) for name in _COLUMNS)
-        for row in rows
-    ]
+    tuples = _tuples(rows, engine.dialect.name)
     parts = (tuples[start : start + BATCH] for start in range(0, len(tuples), BATCH))
     with write_transaction(engine) as connection:
         upsert(connection, Tile, _COLUMNS, parts)
+
+
+class ManifestWriter:
+    """Writes rows of the manifest in many small transactions over one connection.
+
+    Made by :func:`open_manifest`.
+
+    Args:
+        connection: The driver's connection.
+        dialect: SQLAlchemy's name of the kind of database.
+    """
+
+    def __init__(self, connection: Any, dialect: str) -> None:
+        self._connection = connection
+        self._dialect = dialect
+        self._statement = upsert_statement(dialect, Tile, _COLUMNS)
+
+    def save(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert or update rows in one transaction, as :func:`save_tiles` does."""
+        tuples = _tuples(rows, self._dialect)
+        cursor = self._connection.cursor()
+        try:
+            if self._dialect == "sqlite":
+                cursor.execute("BEGIN IMMEDIATE")
+            cursor.executemany(self._statement, tuples)
+            self._connection.commit()
+        except BaseException:
+            self._connection.rollback()
+            raise
+        finally:
+            cursor.close()
+
+
+@contextmanager
+def open_manifest(engine: Engine) -> Iterator[ManifestWriter]:
+    """A writer of the tile manifest; it keeps its connection while the block runs.
+
+    Raises:
+        DatabaseError: The database refuses; transactions that ended stay.
+    """
+    with driver_connection(engine) as connection:
+        yield ManifestWriter(connection, engine.dialect.name)
+
+
+def _tuples(rows: Sequence[Mapping[str, Any]], dialect: str) -> list[tuple[Any, ...]]:
+    return [
+        tuple(stored_time(row[name], dialect) if name == "fetched_at" else row.get(name) for name in _COLUMNS)
+        for row in rows
+    ]
 
 
 def read_tile_statuses(engine: Engine, zoom: int) -> dict[tuple[int, int], str]:

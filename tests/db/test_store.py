@@ -244,3 +244,25 @@ def _image_columns() -> list[str]:
         *("house_id", "framing", "zoom", "image_key", "west", "south", "east", "north"),
         *("metres_per_pixel", "missing_tiles"),
     ]
+
+
+def test_many_small_transactions_over_one_connection(engine: Engine) -> None:
+    row = {
+        "zoom": 18,
+        "provider": "own",
+        "status": "ok",
+        "attempts": 1,
+        "bytes": 5,
+        "fetched_at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    }
+    store.save_tiles(engine, [row | {"x": 1, "y": 1}])
+    with store.open_manifest(engine) as manifest:
+        manifest.save([row | {"x": 1, "y": 1, "status": "blank"}, row | {"x": 2, "y": 1}])
+        assert store.read_tile_statuses(engine, 18) == {(1, 1): "blank", (2, 1): "ok"}
+        manifest.save([row | {"x": 3, "y": 1}])
+    frame = store.read_tile_rows(engine, 18)
+    assert frame["x"].tolist() == [1, 2, 3]
+    assert frame["fetched_at"].nunique() == 1
+    with pytest.raises(DatabaseError), store.open_manifest(engine) as manifest:
+        manifest.save([row | {"x": 4, "y": 1}, row | {"x": 5, "y": 1, "status": None}])
+    assert len(store.read_tile_rows(engine, 18)) == 3
