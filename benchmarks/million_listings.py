@@ -213,7 +213,7 @@ def run_database(kind: str, address: str | None, folder: Path, listings: Path) -
     database = f"database = {json.dumps(address)}\n" if address else ""
     (place / "country.toml").write_text(
         f'name = "country"\n{database}\n[listings]\npath = {json.dumps(str(listings))}\n'
-        'extra_attributes = ["grade"]\n\n[imagery]\nprovider = "usgs-imagery"\nzoom = 16\n'
+        'extra_attributes = ["grade"]\n\n[imagery]\nprovider = "usgs-imagery"\nzoom = 18\n'
     )
     command = [sys.executable, "-c", "from housevis.cli import main; main()"]
     ingest = measure([*command, "ingest", "country.toml"], place)

@@ -18,6 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import etl_tables
+from table_text import gain, markdown_table, percent, share
+
 if TYPE_CHECKING:
     from data_pipeline.provider_records import Provider
 
@@ -47,30 +52,6 @@ class Table:
             return {}
         path = RESULTS / self.results
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
-def percent(value: float) -> str:
-    """A share as a whole percentage."""
-    return f"{100 * value:.0f} %"
-
-
-def share(value: float | None) -> str:
-    """A share in percent with one decimal; a dash for None."""
-    return "-" if value is None else f"{100 * value:.1f}"
-
-
-def gain(interval: Mapping[str, float] | None) -> str:
-    """A gain in points with its interval; empty for None."""
-    if interval is None:
-        return ""
-    estimate, low, high = (100 * interval[name] for name in ("estimate", "low", "high"))
-    return f"{estimate:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 def _published(row: Mapping[str, Any]) -> list[str]:
@@ -388,8 +369,12 @@ def driver_shares(_: Figures) -> str:
 
 TABLES: dict[str, Table] = {
     "embedding-engine": Table(embedding_engine, "embedding-engine.json"),
+    "fetch-faults": Table(etl_tables.fetch_faults, "tile-fetch-faults.json"),
+    "fetch-rate": Table(etl_tables.fetch_rate, "tile-fetch-rate.json"),
+    "fetch-speed": Table(etl_tables.fetch_speed, "tile-fetch.json"),
     "king-county": Table(king_county, "king-county.json"),
     "king-county-details": Table(king_county_details, "king-county.json"),
+    "million-listings": Table(etl_tables.million_listings, "million-listings.json"),
     "other-markets": Table(other_markets, "other-markets.json"),
     "providers": Table(providers),
     "regularisation": Table(regularisation, "ranker-penalty.json"),
