@@ -266,6 +266,10 @@ class Config(Section):
             raise ValueError("listings.path is missing, and there is no [sample_market] section")
         if listings.path is not None and listings.query is not None:
             raise ValueError("listings.path and listings.query are both set; listings come from one of them")
+        if listings.bounds is not None and listings.bounds[1] >= listings.bounds[3]:
+            raise ValueError(
+                "listings.bounds must be west, south, east, north: the south is not below the north"
+            )
         return self
 
 

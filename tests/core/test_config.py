@@ -101,3 +101,9 @@ def test_every_example_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {path.stem for path in examples} >= {"king-county", "sample-market"}
     for path in examples:
         assert load_config(path).name == path.stem
+
+
+def test_bounds_the_wrong_way_round() -> None:
+    table = {"name": "x", "listings": {"path": "sales.csv", "bounds": [-122.0, 48.0, -121.0, 47.0]}}
+    with pytest.raises(ConfigError, match="the south is not below the north"):
+        parse_config(table, where="x.toml", directory=Path())
