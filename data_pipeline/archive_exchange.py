@@ -12,15 +12,15 @@ import mercantile
 from sqlalchemy import Engine
 
 from data_pipeline.archive import NATIVE_ZOOM_ENTRY, TILE_SIZE_ENTRY, TileArchive
-from data_pipeline.fetch import FetchReport
-from data_pipeline.pictures import Judgement, picture_status
+from data_pipeline.download import Answer
 from data_pipeline.pmtiles_files import write_pmtiles
 from data_pipeline.providers import PROVIDERS, SAMPLE_MARKET, UNKNOWN, Provider, check_rights
-from data_pipeline.sources.copying import CopiedTile, groups, store_copied
+from data_pipeline.sources.copying import groups
 from data_pipeline.sources.kinds import source_at
 from data_pipeline.sources.pmtiles import PMTilesSource
+from data_pipeline.storing import picture_at_hand, store_answers
 from data_pipeline.supply import RIGHTS_ENTRY, find_supply
-from db.store import read_tile_statuses
+from db.store import open_manifest, read_tile_statuses
 from housevis.core.config import ImagerySection, SampleMarketSection
 from housevis.core.engine import LocalRunner, map_shards
 from housevis.core.errors import ImageryError, UsageError
@@ -202,24 +202,30 @@ def _take_in(
     recorded: dict[int, dict[tuple[int, int], str]] = {}
     shards = groups(_readable(opened, damage), _AT_ONCE)
     batches = map_shards(_judged, shards, LocalRunner(), local="here")
-    with progress_bar("import", opened.count() or None) as bar, closing(batches):
+    with (
+        progress_bar("import", opened.count() or None) as bar,
+        closing(batches),
+        open_manifest(engine) as manifest,
+    ):
         for batch in batches:
-            added: list[CopiedTile] = []
-            without_row: list[CopiedTile] = []
-            for tile, data, judged in batch:
-                there = None if judged is None else archive.read(tile.z, tile.x, tile.y)
-                if judged is None:
+            added: list[Answer] = []
+            without_row: list[Answer] = []
+            for found in batch:
+                if found is None:
                     counts["broken"] += 1
-                elif there is None:
-                    added.append(CopiedTile(tile, judged.status, judged.format, data))
-                else:
-                    counts["same" if there == data else "kept"] += 1
-                    if tile.z not in recorded:
-                        recorded[tile.z] = read_tile_statuses(engine, tile.z)
-                    if there == data and (tile.x, tile.y) not in recorded[tile.z]:
-                        without_row.append(CopiedTile(tile, judged.status, judged.format, data))
+                    continue
+                tile = found.tile
+                there = archive.read(tile.z, tile.x, tile.y)
+                if there is None:
+                    added.append(found)
+                    continue
+                counts["same" if there == found.data else "kept"] += 1
+                if tile.z not in recorded:
+                    recorded[tile.z] = read_tile_statuses(engine, tile.z)
+                if there == found.data and (tile.x, tile.y) not in recorded[tile.z]:
+                    without_row.append(found)
             if added or without_row:
-                store_copied([*added, *without_row], record, archive, engine, FetchReport())
+                store_answers([*added, *without_row], record, archive, manifest)
             counts["tiles"] += len(batch)
             counts["added"] += len(added)
             counts["blank"] += sum(found.status == "blank" for found in added)
@@ -239,10 +245,8 @@ def _readable(
         damage.append(problem)
 
 
-def _judged(
-    batch: list[tuple[mercantile.Tile, bytes]],
-) -> list[tuple[mercantile.Tile, bytes, Judgement | None]]:
-    return [(tile, data, picture_status(data) if _is_on_the_grid(tile) else None) for tile, data in batch]
+def _judged(batch: list[tuple[mercantile.Tile, bytes]]) -> list[Answer | None]:
+    return [picture_at_hand(tile, data) if _is_on_the_grid(tile) else None for tile, data in batch]
 
 
 def _is_on_the_grid(tile: mercantile.Tile) -> bool:

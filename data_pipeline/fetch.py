@@ -10,7 +10,6 @@ number of hosts; on Dask, the shards under way).
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,10 +24,9 @@ from data_pipeline.asking import Asking
 from data_pipeline.blanks import mark_frequent, plain_rows
 from data_pipeline.download import Answer, RetryRules, Validators
 from data_pipeline.fetch_shards import FetchShard, Known, fetch_shard, shards_of
-from data_pipeline.pictures import picture_status
 from data_pipeline.provider_records import Provider
 from data_pipeline.providers import check_rights
-from data_pipeline.storing import Row, manifest_row, store_answers
+from data_pipeline.storing import Row, manifest_row, picture_at_hand, store_answers
 from db.store import open_manifest, read_tile_rows, read_tile_statuses, save_tiles
 from housevis.core.engine import ShardRunner, map_shards
 from housevis.core.progress import progress_bar
@@ -85,6 +83,30 @@ class FetchReport:
     def count(self, status: str, tiles: int = 1) -> None:
         """Add tiles of a status."""
         setattr(self, status, getattr(self, status) + tiles)
+
+    def count_answer(self, answer: Answer, *, again: bool = False) -> None:
+        """Count what became of one tile.
+
+        Args:
+            answer: The answer.
+            again: The tile was there before, and is counted already.
+        """
+        self.fetched += 1
+        self.bytes += len(answer.data or b"")
+        if again:
+            self.count("unchanged" if answer.status == "unchanged" else "changed" if answer.data else "kept")
+            return
+        self.count(answer.status)
+        if answer.error and answer.status == "failed":
+            self.errors[answer.error] = self.errors.get(answer.error, 0) + 1
+
+    def add(self, other: FetchReport) -> None:
+        """Add what another fetch did."""
+        for name, count in vars(other).items():
+            if isinstance(count, int | float):
+                setattr(self, name, getattr(self, name) + count)
+        for cause, tiles in other.errors.items():
+            self.errors[cause] = self.errors.get(cause, 0) + tiles
 
 
 def fetch_tiles(
@@ -150,7 +172,7 @@ def fetch_tiles(
             for batch in groups:
                 store_answers(batch, provider, archive, manifest, earlier)
                 for answer in batch:
-                    _count(answer, report, again=answer.tile in earlier)
+                    report.count_answer(answer, again=answer.tile in earlier)
                 bar.advance(len(batch))
         marked = mark_frequent(tiles, provider, archive, engine)
         report.ok -= marked
@@ -187,14 +209,12 @@ def unsettled_tiles(
     rows: list[Row] = []
     for tile in orphans:
         data = archive.read(tile.z, tile.x, tile.y)
-        judged = None if data is None else picture_status(data)
-        if data is None or judged is None:
+        found = None if data is None else picture_at_hand(tile, data)
+        if found is None:
             open_tiles.append(tile)
             continue
-        digest = hashlib.sha256(data).hexdigest()
-        found = Answer(tile, judged.status, judged.format, data, attempts=1, sha256=digest, size=len(data))
         rows.append(manifest_row(found, provider, datetime.now(UTC)))
-        report.count(judged.status)
+        report.count(found.status)
     if rows:
         save_tiles(engine, rows)
     return open_tiles
@@ -238,14 +258,3 @@ def _stored_rows(tiles: Sequence[mercantile.Tile], engine: Engine) -> dict[merca
     rows = plain_rows(frame[frame["status"] == "ok"])
     stored = {(row["x"], row["y"]): row for row in rows}
     return {tile: stored[tile.x, tile.y] for tile in tiles if (tile.x, tile.y) in stored}
-
-
-def _count(answer: Answer, report: FetchReport, *, again: bool) -> None:
-    report.fetched += 1
-    report.bytes += len(answer.data or b"")
-    if again:
-        report.count("unchanged" if answer.status == "unchanged" else "changed" if answer.data else "kept")
-        return
-    report.count(answer.status)
-    if answer.error and answer.status == "failed":
-        report.errors[answer.error] = report.errors.get(answer.error, 0) + 1

@@ -11,19 +11,17 @@ from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 import pandas as pd
 import sqlalchemy
 from pydantic import SecretStr
 from sqlalchemy import CursorResult
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from data_pipeline.tables import PART_ROWS, Table, frames
+from db.addresses import read_address, shown_address, told_cause
 from housevis.core.errors import ConfigError, ListingsError
-
-_HIDDEN = "***"
 
 
 def open_query(query: str, database: SecretStr | None, *, part_rows: int = PART_ROWS) -> Table:
@@ -40,7 +38,7 @@ def open_query(query: str, database: SecretStr | None, *, part_rows: int = PART_
         ListingsError: The database or the query fails. Reading the parts raises it too.
     """
     url = _url(database)
-    shown = _shown(url)
+    shown = shown_address(url)
     with _result(query, url, shown) as result:
         header = [str(name) for name in tuple(result.keys())]
 
@@ -77,7 +75,7 @@ def _result(query: str, url: URL, shown: str) -> Iterator[CursorResult[Any]]:
             yield result
     except SQLAlchemyError as problem:
         raise ListingsError(
-            f"the query fails: {_cause(problem, url)}",
+            f"the query fails: {told_cause(problem, url).rstrip('.')}",
             where=f"listings.query at {shown}",
             remedy="Check listings.query, the address in listings.database, and that the server runs.",
         ) from None
@@ -95,14 +93,9 @@ def _url(database: SecretStr | None) -> URL:
     address = database.get_secret_value()
     if "://" not in address:
         address = f"sqlite:///{address}"
-    try:
-        url = make_url(address)
-    except (ArgumentError, ValueError):
-        raise _no_address() from None
-    if "@" in (url.host or ""):
+    url = read_address(address)
+    if url is None:
         raise _no_address()
-    if url.drivername in {"postgres", "postgresql"}:
-        url = url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).is_file()):
         raise ListingsError(
             "there is no such SQLite file",
@@ -118,20 +111,3 @@ def _no_address() -> ConfigError:
         where="listings.database",
         remedy="Give an address such as postgresql://user:password@host/name, with %40 for an @ in it.",
     )
-
-
-def _shown(url: URL) -> str:
-    """The address without its password and its options, which may hold secrets too."""
-    return url.set(query={}).render_as_string(hide_password=True)
-
-
-def _cause(problem: SQLAlchemyError, url: URL) -> str:
-    lines = str(getattr(problem, "orig", None) or problem).strip().splitlines()
-    text = lines[0] if lines else problem.__class__.__name__
-    secrets = [str(url.password)] if url.password else []
-    for value in url.query.values():
-        secrets += [value] if isinstance(value, str) else list(value)
-    spellings = {form for secret in secrets if secret for form in (secret, quote(secret), quote_plus(secret))}
-    for secret in sorted(spellings, key=len, reverse=True):
-        text = text.replace(secret, _HIDDEN)
-    return text.rstrip(".")

@@ -6,6 +6,7 @@ the next fetch takes up (:func:`data_pipeline.fetch.unsettled_tiles`).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,7 @@ import mercantile
 
 from data_pipeline.archive import TileArchive
 from data_pipeline.download import Answer
+from data_pipeline.pictures import picture_status
 from data_pipeline.provider_records import Provider
 from db.store import ManifestWriter
 
@@ -51,6 +53,15 @@ def store_answers(
         else:
             rows.append(_row_again(answer, before, now))
     manifest.save(rows)
+
+
+def picture_at_hand(tile: mercantile.Tile, data: bytes) -> Answer | None:
+    """What a picture comes to that nobody has to be asked for, None if it is no whole picture."""
+    judged = picture_status(data)
+    if judged is None:
+        return None
+    digest = hashlib.sha256(data).hexdigest()
+    return Answer(tile, judged.status, judged.format, data, attempts=1, sha256=digest, size=len(data))
 
 
 def manifest_row(answer: Answer, provider: Provider, now: datetime) -> Row:

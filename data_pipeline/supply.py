@@ -157,12 +157,6 @@ def find_supply(section: ImagerySection, *, town: SampleMarketSection | None = N
     return Supply(section, provider, source, reference, provider.attribution or credit, facts, town)
 
 
-_COUNTS = (
-    *("needed", "fetched", "ok", "blank", "missing", "failed", "requests", "bytes", "seconds"),
-    *("unchanged", "changed", "kept"),
-)
-
-
 def fill_archive(
     supply: Supply,
     needed: Sequence[list[mercantile.Tile]],
@@ -195,14 +189,14 @@ def fill_archive(
     with ExitStack() as stack:
         at_address: Provider | None = None
         for tiles in needed:
-            settled = FetchReport(needed=len(tiles))
-            waiting = unsettled_tiles(tiles, supply.provider, archive, engine, settled)
-            if not waiting and not (refresh and supply.source is None):
-                report = settled
-            elif supply.source is not None:
+            if supply.source is not None:
                 from data_pipeline.sources.copying import copy_tiles
 
-                report = copy_tiles(tiles, supply.source, supply.provider, archive, engine, runner)
+                total.add(copy_tiles(tiles, supply.source, supply.provider, archive, engine, runner))
+                continue
+            settled = FetchReport(needed=len(tiles))
+            if not unsettled_tiles(tiles, supply.provider, archive, engine, settled) and not refresh:
+                report = settled
             else:
                 at_address = at_address or stack.enter_context(_address(supply))
                 report = fetch_tiles(
@@ -217,15 +211,8 @@ def fill_archive(
                     retry_failed=retry_failed,
                     runner=runner if supply.section.local_server is None else None,
                 )
-            _add(total, report)
+            total.add(report)
     return total
-
-
-def _add(total: FetchReport, report: FetchReport) -> None:
-    for name in _COUNTS:
-        setattr(total, name, getattr(total, name) + getattr(report, name))
-    for cause, count in report.errors.items():
-        total.errors[cause] = total.errors.get(cause, 0) + count
 
 
 def _served_file(section: ImagerySection) -> Source | None:

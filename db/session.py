@@ -14,9 +14,10 @@ from typing import Any
 
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from db.addresses import read_address, shown_address, told_cause
 from housevis.core.errors import DatabaseError
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
@@ -127,32 +128,22 @@ def plain_connection(engine: Engine) -> Iterator[Connection]:
 def _url(address: str | Path) -> URL:
     if isinstance(address, Path) or "://" not in address:
         return URL.create("sqlite+pysqlite", database=str(address))
-    try:
-        url = make_url(address)
-    except (ArgumentError, ValueError):
-        raise _unusable_address() from None
-    if "@" in (url.host or ""):
-        raise _unusable_address()
-    if url.drivername in {"postgres", "postgresql"}:
-        return url.set(drivername="postgresql+psycopg")
+    url = read_address(address)
+    if url is None:
+        raise DatabaseError(
+            "this is no usable database address",
+            where="database",
+            remedy="Give a file path, or postgresql://user:password@host/name, with %40 for an @ inside.",
+        )
     if url.drivername == "sqlite":
         return url.set(drivername="sqlite+pysqlite")
     return url
 
 
-def _unusable_address() -> DatabaseError:
-    """An error that shows nothing of the address: a password may stand anywhere in it."""
-    return DatabaseError(
-        "this is no usable database address",
-        where="database",
-        remedy="Give a file path, or postgresql://user:password@host/name, with %40 for an @ inside.",
-    )
-
-
 def _shown(url: URL) -> str:
     if url.get_backend_name() == "sqlite":
         return url.database or ":memory:"
-    return url.set(query={}).render_as_string(hide_password=True)
+    return shown_address(url)
 
 
 def _engine(url: URL) -> Engine:
@@ -233,10 +224,7 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _explained(problem: Exception, url: URL, shown: str) -> DatabaseError:
-    cause = str(getattr(problem, "orig", problem)).strip().splitlines() or [problem.__class__.__name__]
-    text = cause[0]
-    if url.password:
-        text = text.replace(str(url.password), "***")
+    text = told_cause(problem, url)
     if url.get_backend_name() != "sqlite":
         return DatabaseError(
             f"the database refuses: {text}",

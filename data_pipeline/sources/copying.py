@@ -7,11 +7,8 @@ way.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from typing import Any, Literal, TypeVar
@@ -20,13 +17,15 @@ import mercantile
 from sqlalchemy import Engine
 
 from data_pipeline.archive import TileArchive
+from data_pipeline.download import Answer
 from data_pipeline.fetch import FetchReport, unsettled_tiles
 from data_pipeline.house_pictures import HousePicture
 from data_pipeline.pictures import picture_status
 from data_pipeline.provider_records import Provider
 from data_pipeline.sources.kinds import LocalTiles, Source
 from data_pipeline.sources.picture_folder import PictureFolder
-from db.store import save_tiles
+from data_pipeline.storing import picture_at_hand, store_answers
+from db.store import open_manifest
 from housevis.core.engine import ShardRunner, map_shards
 from housevis.core.progress import progress_bar
 
@@ -35,17 +34,6 @@ _PICTURES_AT_ONCE = 64
 _EXAMPLES = 5
 T = TypeVar("T")
 _open_sources: dict[Any, LocalTiles] = {}
-
-
-@dataclass(frozen=True)
-class CopiedTile:
-    """What became of one tile: `status` as in the manifest, `data` for ok and blank."""
-
-    tile: mercantile.Tile
-    status: str
-    format: str | None = None
-    data: bytes | None = None
-    error: str | None = None
 
 
 def copy_tiles(
@@ -75,15 +63,21 @@ def copy_tiles(
     started = time.monotonic()
     report = FetchReport(needed=len(tiles))
     waiting = unsettled_tiles(tiles, provider, archive, engine, report)
-    local: Literal["processes", "here"] = "processes" if source.kind == "geotiff" else "here"
-    try:
-        with progress_bar("tiles", len(tiles), len(tiles) - len(waiting)) as bar:
-            shards = groups(waiting, _TILES_AT_ONCE)
-            for batch in map_shards(partial(_copied, source), shards, runner, local=local):
-                store_copied(batch, provider, archive, engine, report)
-                bar.advance(len(batch))
-    finally:
-        _close_sources()
+    if waiting:
+        local: Literal["processes", "here"] = "processes" if source.kind == "geotiff" else "here"
+        shards = groups(waiting, _TILES_AT_ONCE)
+        try:
+            with (
+                progress_bar("tiles", len(tiles), len(tiles) - len(waiting)) as bar,
+                open_manifest(engine) as manifest,
+            ):
+                for batch in map_shards(partial(_copied, source), shards, runner, local=local):
+                    store_answers(batch, provider, archive, manifest)
+                    for answer in batch:
+                        report.count_answer(answer)
+                    bar.advance(len(batch))
+        finally:
+            _close_sources()
     report.seconds = time.monotonic() - started
     return report
 
@@ -147,19 +141,17 @@ def groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield group
 
 
-def _copied(source: Source, tiles: list[mercantile.Tile]) -> list[CopiedTile]:
-    """Read a group of tiles; runs in a worker."""
+def _copied(source: Source, tiles: list[mercantile.Tile]) -> list[Answer]:
+    """Read a group of tiles; runs in a worker. Blank pictures are kept, as they are in the source."""
     opened = _opened(source)
     found = []
     for tile in tiles:
         data = opened.read(tile.z, tile.x, tile.y)
-        judged = None if data is None else picture_status(data)
         if data is None:
-            found.append(CopiedTile(tile, "missing"))
-        elif judged is None:
-            found.append(CopiedTile(tile, "failed", error="not a whole picture"))
+            found.append(Answer(tile, "missing", attempts=1))
         else:
-            found.append(CopiedTile(tile, judged.status, judged.format, data))
+            broken = Answer(tile, "failed", attempts=1, error="not a whole picture")
+            found.append(picture_at_hand(tile, data) or broken)
     return found
 
 
@@ -175,37 +167,3 @@ def _opened(source: Source) -> LocalTiles:
 def _close_sources() -> None:
     while _open_sources:
         _open_sources.popitem()[1].close()
-
-
-def store_copied(
-    batch: Sequence[CopiedTile], provider: Provider, archive: TileArchive, engine: Engine, report: FetchReport
-) -> None:
-    """Write tiles and then their manifest rows, and count them."""
-    stored = [(found.tile, found.data) for found in batch if found.data is not None]
-    if stored and "format" not in archive.metadata:
-        archive.describe(format=next(found.format for found in batch if found.format))
-    archive.write(stored)
-    save_tiles(engine, [_manifest_row(found, provider) for found in batch])
-    for found in batch:
-        report.fetched += 1
-        report.count(found.status)
-        report.bytes += len(found.data or b"")
-        if found.error:
-            report.errors[found.error] = report.errors.get(found.error, 0) + 1
-
-
-def _manifest_row(found: CopiedTile, provider: Provider) -> dict[str, Any]:
-    data = found.data
-    return {
-        "zoom": found.tile.z,
-        "x": found.tile.x,
-        "y": found.tile.y,
-        "provider": provider.name,
-        "status": found.status,
-        "http_status": None,
-        "attempts": 1,
-        "bytes": len(data or b""),
-        "sha256": None if data is None else hashlib.sha256(data).hexdigest(),
-        "fetched_at": datetime.now(UTC),
-        "error": found.error,
-    }

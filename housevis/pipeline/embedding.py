@@ -176,7 +176,6 @@ def places_in_order(houses: pd.DataFrame) -> list[HousePlace]:
 
 def house_places(houses: pd.DataFrame, zoom: int) -> list[HousePlace]:
     """The houses in the order of their tiles, so that neighbours are decoded together."""
-
     return places_in_order(houses.iloc[nearby_order(houses, zoom)])
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import mercantile
 import numpy as np
+import pandas as pd
 
 from data_pipeline.archive import TileArchive
 from data_pipeline.frames import tile_keys_needed
@@ -159,12 +160,13 @@ def _planned(project: Project, house_ids: Sequence[str]) -> tuple[Removal, list[
     """The removal of these houses and of those whose removal was stopped; the latter by id."""
     receipts = read_removals(project.engine)
     resumed = [house_id for house_id, receipt in receipts.items() if not receipt.get(FINISHED)]
-    _check_known(project, house_ids, set(receipts))
+    houses = read_houses(project.engine)
+    _check_known(project, house_ids, set(receipts), houses["house_id"])
     wanted = list(dict.fromkeys([*house_ids, *resumed]))
     removal = Removal(wanted, datetime.now(UTC))
     keys = lonely_image_keys(project.engine, wanted)
-    tiles = _lonely_tiles(project, wanted)
-    addresses = _lonely_addresses(project, wanted)
+    tiles = _lonely_tiles(project, wanted, houses)
+    addresses = _lonely_addresses(wanted, houses)
     for house_id in wanted:
         earlier = receipts.get(house_id, {})
         work = earlier.get(_WORK, {})
@@ -177,8 +179,7 @@ def _planned(project: Project, house_ids: Sequence[str]) -> tuple[Removal, list[
     return removal, [house_id for house_id in resumed if house_id not in house_ids]
 
 
-def _check_known(project: Project, house_ids: Sequence[str], listed: set[str]) -> None:
-    stored = read_houses(project.engine)["house_id"]
+def _check_known(project: Project, house_ids: Sequence[str], listed: set[str], stored: pd.Series) -> None:
     unknown = set(house_ids) - listed - set(stored)
     for house_id in sorted(unknown):
         if any(count_house_rows(project.engine, [house_id]).values()):
@@ -193,14 +194,14 @@ def _check_known(project: Project, house_ids: Sequence[str], listed: set[str]) -
         )
 
 
-def _lonely_tiles(project: Project, house_ids: Sequence[str]) -> set[mercantile.Tile]:
+def _lonely_tiles(project: Project, house_ids: Sequence[str], houses: pd.DataFrame) -> set[mercantile.Tile]:
     """The tiles of every zoom in the archive that these houses need and no other."""
     gone = house_places(project.engine, house_ids)
     if gone.empty or not project.workspace.archive.is_file():
         return set()
     with TileArchive(project.workspace.archive) as archive:
         zooms = archive.zooms()
-    houses, size = read_houses(project.engine), project.config.vision.image_size
+    size = project.config.vision.image_size
     others = houses[~houses["house_id"].isin(house_ids)]
     lonely: set[mercantile.Tile] = set()
     for zoom in zooms:
@@ -210,9 +211,8 @@ def _lonely_tiles(project: Project, house_ids: Sequence[str]) -> set[mercantile.
     return lonely
 
 
-def _lonely_addresses(project: Project, house_ids: Sequence[str]) -> set[str]:
+def _lonely_addresses(house_ids: Sequence[str], houses: pd.DataFrame) -> set[str]:
     """The addresses that only these houses have."""
-    houses = read_houses(project.engine)
     gone = houses["house_id"].isin(house_ids)
     return set(houses.loc[gone, "address"].dropna()) - set(houses.loc[~gone, "address"].dropna())
 

@@ -251,7 +251,7 @@ def test_a_copy_that_was_stopped_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(copying, "_TILES_AT_ONCE", 2)
-    store, calls = copying.store_copied, []
+    store, calls = copying.store_answers, []
 
     def stop_at_the_second(*arguments: Any) -> None:
         if len(calls) == 1:
@@ -259,11 +259,11 @@ def test_a_copy_that_was_stopped_goes_on(
         calls.append(1)
         store(*arguments)
 
-    monkeypatch.setattr(copying, "store_copied", stop_at_the_second)
+    monkeypatch.setattr(copying, "store_answers", stop_at_the_second)
     config = configured(tmp_path, source=mbtiles.name, rights_reference="x")
     with pytest.raises(KeyboardInterrupt):
         run(config, workspace, sqlite_engine)
-    monkeypatch.setattr(copying, "store_copied", store)
+    monkeypatch.setattr(copying, "store_answers", store)
     report = run(config, workspace, sqlite_engine)
     assert (report.fetched, report.ok) == (len(needed) - 2, len(needed) - 1)
 
