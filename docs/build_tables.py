@@ -298,7 +298,7 @@ TABLES: dict[str, Table] = {
     "providers": Table(code_tables.providers),
     "regularisation": Table(regularisation, "ranker-penalty.json"),
     "sample-market": Table(sample_market, "sample-market.json"),
-    "sample-market-planted": Table(planted),
+    "sample-market-planted": Table(code_tables.planted),
     "sample-market-shares": Table(code_tables.driver_shares),
 }
 
