@@ -196,6 +196,11 @@ class PricingSection(Section):
 
     ``none`` uses no pictures at all: attributes alone.
     """
+    comparables: int = Field(0, ge=0)
+    """Nearest other sales whose prices become features of a house, such as 60; 0 uses none.
+
+    See :class:`housevis.pricing.comparables.ComparableSales`.
+    """
     objective: Literal["squared", "absolute"] = "absolute"
     rounds: int = Field(400, ge=1)
     learning_rate: float = Field(0.05, gt=0)

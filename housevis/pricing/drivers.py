@@ -15,6 +15,9 @@ from housevis.pricing.attributes import LOCATION
 PICTURE: Final = "picture"
 """The driver that sums all visual features."""
 
+COMPARABLE_SALES: Final = "comparable sales"
+"""The driver that sums all features of comparable sales."""
+
 
 @dataclass(frozen=True)
 class Drivers:
@@ -90,6 +93,20 @@ def to_currency(
     return Drivers(tuple(drivers), (phi @ membership) * log_mean[:, None], base_price)
 
 
-def driver_groups(visual_names: Sequence[str]) -> dict[str, str]:
-    """Group the visual features as "picture", latitude and longitude as "location"."""
-    return dict.fromkeys(visual_names, PICTURE) | dict.fromkeys(LOCATION, "location")
+def driver_groups(visual_names: Sequence[str], comparable_names: Sequence[str] = ()) -> dict[str, str]:
+    """Sum features that a reader knows as one thing.
+
+    Args:
+        visual_names: Names of the visual features: the driver "picture".
+        comparable_names: Names of the features of
+            :class:`housevis.pricing.comparables.ComparableSales`: the driver
+            "comparable sales".
+
+    Returns:
+        Feature -> driver; latitude and longitude are "location".
+    """
+    return (
+        dict.fromkeys(visual_names, PICTURE)
+        | dict.fromkeys(comparable_names, COMPARABLE_SALES)
+        | dict.fromkeys(LOCATION, "location")
+    )

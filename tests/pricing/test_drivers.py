@@ -52,6 +52,13 @@ def test_features_are_grouped_and_sorted() -> None:
     assert [name for name, _ in drivers.of(0)] == ["area_m2", "picture", "location"]
 
 
+def test_comparable_sales_are_one_driver() -> None:
+    names = ["area_m2", "comparable_price_near_5", "comparable_price_alike"]
+    groups = driver_groups((), names[1:])
+    drivers = to_currency(np.array([[0.1, 0.2, -0.05]]), np.array([12.0]), names, groups)
+    assert drivers.names == ("area_m2", "comparable sales")
+
+
 def test_shapes_that_do_not_fit_are_an_error() -> None:
     with pytest.raises(ModelError, match="do not fit 2 houses and 3 names"):
         to_currency(np.zeros((2, 2)), np.zeros(2), ["a", "b", "c"])
