@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import heapq
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from housevis.core.errors import ModelError
+
+_KILOMETRES_PER_DEGREE: Final = 111.195
 
 
 def split_by_date(
@@ -90,3 +92,29 @@ def grouped_folds(groups: pd.Series[Any] | ArrayLike, folds: int, seed: int) -> 
         fold_of_group[group] = fold
         heapq.heappush(filled, (size + int(sizes[group]), fold))
     return fold_of_group[codes]
+
+
+def spatial_blocks(
+    latitude: ArrayLike, longitude: ArrayLike, groups: ArrayLike, *, kilometres: float = 1.0
+) -> NDArray[np.str_]:
+    """The square block of land that each sale lies in, for folds that keep places apart.
+
+    Sales of one group, such as those that share a picture, all lie in the
+    block of the group's middle, so that no group is torn apart.
+
+    Args:
+        latitude: Degrees north ``(n,)``, EPSG:4326.
+        longitude: Degrees east ``(n,)``.
+        groups: Group of each sale ``(n,)``.
+        kilometres: Side of a block.
+
+    Returns:
+        Name of the block of each sale ``(n,)``, for :func:`grouped_folds`.
+    """
+    places = pd.DataFrame({"north": np.asarray(latitude), "east": np.asarray(longitude)}, dtype="float64")
+    middle = places.groupby(np.asarray(groups)).transform("mean").to_numpy()
+    row = np.floor(middle[:, 0] * _KILOMETRES_PER_DEGREE / kilometres).astype(np.int64)
+    # A row of blocks has one width in degrees, that of its southern edge.
+    parallel = np.cos(np.radians(row * kilometres / _KILOMETRES_PER_DEGREE))
+    column = np.floor(middle[:, 1] * parallel * _KILOMETRES_PER_DEGREE / kilometres).astype(np.int64)
+    return np.char.add(np.char.add(row.astype(str), "/"), column.astype(str))

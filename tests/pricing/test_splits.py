@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from housevis.core.errors import ModelError
-from housevis.pricing.splits import grouped_folds, split_by_date
+from housevis.pricing.splits import grouped_folds, spatial_blocks, split_by_date
 
 
 @given(
@@ -77,3 +77,21 @@ def test_seeds_deal_differently_and_missing_groups_are_alone() -> None:
 def test_fewer_groups_than_folds_is_an_error() -> None:
     with pytest.raises(ModelError, match="2 groups of sales are too few for 5 folds"):
         grouped_folds(["a", "b", "b"], 5, 1)
+
+
+def test_blocks_are_a_kilometre_wide_and_hold_groups_together() -> None:
+    # Four places 0.3 km apart going north, then two 0.3 km apart going east, far from all edges.
+    degree = 1 / 111.195
+    latitude = np.array([5000.1, 5000.4, 5000.7, 5001.3, 5000.4, 5000.4]) * degree
+    east = np.array([100.1, 100.1, 100.1, 100.1, 100.5, 101.5]) * degree / np.cos(np.radians(5000 * degree))
+    blocks = spatial_blocks(latitude, east, np.arange(6))
+    assert blocks[0] == blocks[1] == blocks[2] == blocks[4]
+    assert len({blocks[0], blocks[3], blocks[5]}) == 3
+    together = spatial_blocks(latitude, east, ["a", "b", "c", "c", "d", "e"])
+    assert together[2] == together[3]
+
+
+def test_blocks_cover_every_place_on_earth() -> None:
+    latitude, longitude = np.array([-89.9, 0.0, 89.9]), np.array([179.9, -0.1, -179.9])
+    assert len(set(spatial_blocks(latitude, longitude, np.arange(3)))) == 3
+    assert len(spatial_blocks(latitude, longitude, np.arange(3), kilometres=5)) == 3
