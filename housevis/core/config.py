@@ -172,14 +172,32 @@ class VisionSection(Section):
 
 
 class SiameseSection(Section):
-    """The rank siamese (C section 4): K x 4, difference, 4 x 2."""
+    """The feature learners (C section 4): from a pooled feature to `feature_dimension` numbers."""
 
+    objective: Literal["rank", "price", "log-ratio-triplet"] = "rank"
+    """``rank`` is the rank siamese: K x 4, difference, 4 x 2, cross-entropy."""
+    targets: list[Literal["price", "residual", "residual-without-location"]] = Field(
+        default_factory=lambda: ["price"], min_length=1
+    )
+    """What is learned, one learner each; a residual is what the attributes leave unexplained."""
+    pair_sampling: Literal["uniform", "near"] = "uniform"
+    """``near`` draws pairs that are near in place, time and size."""
+    neighbourhood: list[Annotated[int, Field(ge=1, le=1000)]] = Field(default_factory=list)
+    """Numbers of nearest other pictures whose mean feature is joined to a house's own."""
     feature_dimension: int = Field(4, ge=1)
     pairs_per_house: int = Field(160, ge=1)
     epochs: int = Field(8, ge=1)
     learning_rate: float = Field(3e-3, gt=0)
     penalty: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
-    """L2 penalty on both layers, divided by the houses; ``auto`` is chosen by cross-validation."""
+    """L2 penalty, divided by the houses; ``auto`` is chosen by cross-validation, for each target."""
+
+    @model_validator(mode="after")
+    def _check(self) -> SiameseSection:
+        for name in ("targets", "neighbourhood"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise ValueError(f"siamese.{name} names {max(values, key=values.count)!r} twice")
+        return self
 
 
 class PricingSection(Section):
