@@ -223,6 +223,14 @@ class PricingSection(Section):
     rounds: int = Field(400, ge=1)
     learning_rate: float = Field(0.05, gt=0)
     leaves: int = Field(31, ge=2)
+    minimum_leaf: int = Field(20, ge=1)
+    """Fewest sales in a leaf."""
+    feature_fraction: float = Field(1.0, gt=0, le=1)
+    """Share of the features that each tree is grown from."""
+    row_fraction: float = Field(1.0, gt=0, le=1)
+    """Share of the sales that each tree is grown from."""
+    boosters: int = Field(1, ge=1)
+    """Boosters of different seeds whose log estimates are averaged."""
     interval: float = Field(0.9, gt=0.5, lt=1)
     """Nominal coverage of the interval from `low` to `high`."""
     bootstrap: int = Field(2000, ge=100)

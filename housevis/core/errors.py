@@ -76,8 +76,8 @@ class WeightsError(DataError):
     """Network weights that are missing, damaged or not the ones expected."""
 
 
-class ModelError(DataError):
-    """A model that cannot be fitted, saved, loaded or applied."""
+class ModelError(DataError, ValueError):
+    """A model that cannot be fitted, saved, loaded or applied; a ValueError, as scikit-learn expects."""
 
 
 class LeakError(ModelError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,7 +39,8 @@ def fit_booster(
     """Fit one booster; the same input gives the same trees, whatever the threads.
 
     Args:
-        section: Objective, rounds, learning rate and leaves.
+        section: Objective, rounds, learning rate, size of the trees, and what
+            share of sales and features each is grown from.
         table: Features ``(n, F)``, NaN where missing.
         target: Targets ``(n,)``.
         seed: Seed of the boosting.
@@ -52,6 +53,10 @@ def fit_booster(
         "objective": OBJECTIVES[section.objective],
         "learning_rate": section.learning_rate,
         "num_leaves": section.leaves,
+        "min_data_in_leaf": section.minimum_leaf,
+        "feature_fraction": section.feature_fraction,
+        "bagging_fraction": section.row_fraction,
+        "bagging_freq": int(section.row_fraction < 1),
         "seed": seed,
         "deterministic": True,
         "force_row_wise": True,
@@ -60,6 +65,25 @@ def fit_booster(
     }
     data = lightgbm.Dataset(table, target, params=parameters)
     return lightgbm.train(parameters, data, num_boost_round=section.rounds)
+
+
+def fit_boosters(
+    section: PricingSection, table: Array, target: Array, seed: int, num_threads: int
+) -> tuple[lightgbm.Booster, ...]:
+    """Fit as many boosters as the section asks for, the first of the given seed, the next of the next."""
+    return tuple(
+        fit_booster(section, table, target, seed + number, num_threads) for number in range(section.boosters)
+    )
+
+
+def mean_prediction(boosters: Sequence[lightgbm.Booster], table: Array, num_threads: int) -> Array:
+    """Mean prediction ``(n,)`` of boosters."""
+    return np.asarray(np.mean([raw_prediction(one, table, num_threads) for one in boosters], axis=0))
+
+
+def mean_contributions(boosters: Sequence[lightgbm.Booster], table: Array, num_threads: int) -> Array:
+    """Exact TreeSHAP ``(n, F + 1)`` of the mean prediction: the mean of the boosters' own, the base last."""
+    return np.asarray(np.mean([raw_contributions(one, table, num_threads) for one in boosters], axis=0))
 
 
 def raw_prediction(booster: lightgbm.Booster, table: Array, num_threads: int) -> Array:
