@@ -12,6 +12,7 @@ from data_pipeline.sample_market import DRIVERS, SampleMarket
 from housevis.core.config import Config, SampleMarketSection
 from housevis.explain.metrics import HeatRatio, HeatShare
 from housevis.pipeline.attention import load_parts
+from housevis.pipeline.planted import recovered_parts
 from housevis.pipeline.project import Project
 from housevis.pipeline.sold import EARLIER, SoldHouses
 from housevis.pricing import metrics
@@ -24,16 +25,24 @@ _BATCH = 64
 
 def open_town(section: SampleMarketSection) -> SampleMarket:
     """The town of a configuration."""
-    return SampleMarket(section.houses, section.seed, section.trend)
+    return SampleMarket(**section.model_dump())
 
 
-def town_figures(project: Project, run: Run, sold: SoldHouses) -> dict[str, Any]:
+def town_figures(project: Project, run: Run, sold: SoldHouses, table: pd.DataFrame) -> dict[str, Any]:
     """What only a town with known truth can tell.
+
+    Args:
+        project: An open project of a sample market.
+        run: The run.
+        sold: The sales.
+        table: Out-of-sample estimates, as `judge_sold_houses` gives them.
 
     Returns:
         ``ceiling``: share of later sales within ±10 % with the true drivers
         as columns; ``location_only``: the same with latitude and longitude
         alone; ``gain_of_ceiling``: gain over the attributes alone;
+        ``recovered``: what the estimates of later sales give back of every
+        planted part of the price, see :func:`recovered_parts`;
         ``attention``, with pictures: heat ratios on the true driver masks of
         the later sales' houses, pooled and per driver.
     """
@@ -52,6 +61,14 @@ def town_figures(project: Project, run: Run, sold: SoldHouses) -> dict[str, Any]
         "gain_of_ceiling": gain.to_dict(),
         "location_only": float(location.mean()),
     }
+    later_sales = table[~sold.is_earlier]
+    recovered = recovered_parts(
+        truth.set_index("id").loc[later_sales["house_id"]],
+        np.log(later_sales["estimate"]),
+        repeats=config.pricing.bootstrap,
+        seed=config.seed,
+    )
+    figures["recovered"] = [part.to_dict() for part in recovered]
     if config.uses_pictures:
         maps = load_parts(run.maps)
         later = maps.houses["model_id"].to_numpy() == EARLIER
@@ -72,10 +89,11 @@ def _later_hits(
         features = pd.concat([features, true], axis=1)
     train = sold.training_rows(EARLIER)
     price = sold.sales["price"].to_numpy()
-    model = HousePriceModel(config.pricing, list(features.columns), seed=config.seed)
+    model = HousePriceModel.from_section(config.pricing, list(features.columns), seed=config.seed)
+    features = features.assign(house_id=sold.sales["house_id"], sale_date=sold.sales["sale_date"])
     model.fit(features[train], price[train])
     later = ~sold.is_earlier
-    return metrics.hit(model.predict(features[later]).price, price[later])
+    return metrics.hit(model.predict(features[later]), price[later])
 
 
 def score_attention(
