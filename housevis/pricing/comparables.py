@@ -1,0 +1,409 @@
+"""Comparable sales as features: what other houses nearby sold for.
+
+An appraiser looks at what the neighbours' houses fetched, most at those that
+are near and alike. These features say the same to a regressor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+
+import housevis
+from housevis.core.errors import ModelError
+from housevis.core.storage import new_file, write_file
+from housevis.pricing.attributes import LOCATION, encode
+from housevis.pricing.nearest_sales import NearestSales, Neighbours, positions, same_house_groups
+
+Array = NDArray[np.float64]
+
+AREA: Final = "area_m2"
+"""The attribute that a price per area is reckoned with, square metres."""
+
+NEAREST: Final = (5, 10, 30)
+"""Numbers of nearest sales whose medians are features."""
+
+_NOT_LIKENESS: Final = frozenset({*LOCATION, "sale_month"})
+_KIND: Final = "comparable-sales"
+_BANDWIDTH_RANK: Final = 10
+_SMALLEST_BANDWIDTH: Final = 1.0
+_SKEWED: Final = 1.0
+_FURTHEST_LIKENESS: Final = 1e-9
+
+
+class ComparableSales(TransformerMixin, BaseEstimator):
+    """Features of a house from the sale prices of other houses.
+
+    Every feature of a sale comes from the other sales alone: never from the
+    sale itself, and never from another sale of the same house. **Two sales
+    are of one house if they share the house id, or if they lie at the very
+    same coordinates and agree in every one of `attributes`** (a house listed
+    twice under two ids; also twin flats of one building, which are left out
+    to be safe).
+
+    ``fit_transform`` leaves one house out of *all* fitted sales, also those
+    after the training sale. That is what a later sale meets in ``transform``:
+    the whole stock of fitted sales, as dense around it as around a training
+    sale. Were a training sale compared with earlier sales only, the first
+    sales would have nearly none and the last ones many, and the regressor
+    would learn a density that no later sale has. It leaks nothing, because
+    the prices are at one date (below) and the regressor is judged on sales
+    that are not among the fitted.
+
+    The prices of the fitted sales must be at one date: where the market
+    moves, take its index off first.
+
+    Distances are along great circles, metres. A sale weighs
+    ``exp(-d / b)``, `d` its distance and `b` that of the 10th nearest, at
+    least 1 m; by likeness also ``exp(-D / 2)``, `D` the sum of squared
+    differences of the standardised attributes (those skewed to the right are
+    put on a log scale first). A missing attribute counts as an average one.
+
+    The features are log prices, log prices per square metre (where
+    ``area_m2`` is among the attributes), the sum of the weights by likeness
+    as the number of alike sales, and the log of the distance in metres to
+    the 10th nearest, plus 1. Houses far from all others have features as all
+    others, with a large distance. With fewer sales than wanted, all there
+    are count. NaN means one thing: no other house with a sale (or, per area,
+    with a known area) is among those looked at.
+
+    Args:
+        neighbours: How many nearest sales of other houses are looked at.
+        attributes: Numeric columns that make sales alike. Coordinates and
+            ``sale_month`` may be named, so that a model's own attributes
+            will do, and are passed over: place has its own weight, and the
+            prices are at one date.
+
+    Attributes:
+        attributes_: The attributes that make sales alike.
+        sales_: The fitted sales: ``sale_id, house_id, sale_date`` where they
+            were given, coordinates, attributes, ``log_price``.
+    """
+
+    def __init__(
+        self, neighbours: int = 60, attributes: Sequence[str] = ("bedrooms", "bathrooms", AREA)
+    ) -> None:
+        self.neighbours = neighbours
+        self.attributes = attributes
+
+    def fit(self, X: pd.DataFrame, y: ArrayLike) -> ComparableSales:
+        """Keep the sales that others are compared with.
+
+        Args:
+            X: Sale frame, n rows: ``latitude, longitude`` (degrees,
+                EPSG:4326), the attributes, and ``house_id`` where known.
+            y: Log prices ``(n,)``, at one date.
+
+        Returns:
+            The transformer itself.
+
+        Raises:
+            ModelError: `neighbours` is below 1, a column or coordinate is
+                missing, there is no sale, or a log price is not finite.
+            ConfigError: An attribute is unknown or not numeric.
+        """
+        if self.neighbours < 1:
+            raise ModelError(
+                f"{self.neighbours} comparable sales are none",
+                where="pricing.comparables",
+                remedy="Give at least 1.",
+            )
+        log_price = np.asarray(y, dtype="float64")
+        if log_price.shape != (len(X),) or not len(X) or not np.isfinite(log_price).all():
+            raise ModelError(
+                f"{log_price.size} log prices for {len(X)} sales, "
+                f"{int(np.isfinite(log_price).sum())} of them finite, give no comparable sales",
+                remedy="Give one finite log price per sale, and at least one sale.",
+            )
+        self.attributes_ = tuple(name for name in self.attributes if name not in _NOT_LIKENESS)
+        place = positions(X)
+        columns = {name: X[name].to_numpy() for name in ("sale_id", "house_id", "sale_date") if name in X}
+        columns |= {name: X[name].to_numpy(dtype="float64") for name in LOCATION}
+        attributes = encode(X, self.attributes_)
+        columns |= {name: attributes[name].to_numpy() for name in self.attributes_}
+        self.sales_ = pd.DataFrame(columns | {"log_price": log_price})
+        self._standardise()
+        self._likeness = self._standardised(attributes)
+        self._area = _log_area(attributes)
+        self._houses = same_house_groups(_house_ids(X), self._twins(self.sales_))
+        self._nearest = NearestSales(place, self._houses)
+        return self
+
+    def fit_transform(self, X: pd.DataFrame, y: ArrayLike, **fit_params: Any) -> pd.DataFrame:  # noqa: ARG002
+        """Fit, and give the fitted sales' own features, each from the other houses alone.
+
+        Args:
+            X: As for :meth:`fit`.
+            y: As for :meth:`fit`.
+            **fit_params: None are known.
+
+        Returns:
+            Frame of float64 ``(n, C)`` with the index of `X`.
+
+        Raises:
+            ModelError: As for :meth:`fit`.
+            ConfigError: As for :meth:`fit`.
+        """
+        self.fit(X, y)
+        return self._features(X.index, self._nearest.places, self._houses[:, None], self._likeness)
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Features of houses from all fitted sales but their own.
+
+        Args:
+            X: Frame of n houses: coordinates, the attributes, and
+                ``house_id`` where known. Fitted sales of the same house are
+                left out, by the rule above.
+
+        Returns:
+            Frame of float64 ``(n, C)`` with the index of `X`.
+
+        Raises:
+            ModelError: The transformer is not fitted, or a column or
+                coordinate is missing.
+            ConfigError: An attribute is unknown or not numeric.
+        """
+        self._check_fitted()
+        likeness = self._standardised(encode(X, self.attributes_))
+        return self._features(X.index, positions(X), self._own_houses(X), likeness)
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:  # noqa: ARG002
+        """Names of the C features, all beginning with ``comparable_``."""
+        self._check_fitted()
+        names = [f"comparable_price_{count}" for count in NEAREST] + ["comparable_price_near"]
+        if self.attributes_:
+            names += ["comparable_price_alike", "comparable_price_alike_median"]
+        if AREA in self.attributes_:
+            names += [f"comparable_price_per_area_{count}" for count in NEAREST]
+            names += [f"comparable_price_per_area_{kind}" for kind in ("near", "alike", "alike_median")]
+        if self.attributes_:
+            names.append("comparable_alike_sales")
+        return np.asarray([*names, "comparable_distance"], dtype=object)
+
+    def comparables(self, house: pd.DataFrame) -> pd.DataFrame:
+        """The comparable sales of one house, for people to look at.
+
+        Args:
+            house: Frame of one row, as for :meth:`transform`.
+
+        Returns:
+            One row per comparable sale, the weightiest first: ``sale_id,
+            house_id, sale_date`` where they are known, ``metres`` away,
+            ``weight`` (the weights sum to 1), ``price`` (currency, at the
+            date of the fitted log prices) and the attributes.
+
+        Raises:
+            ModelError: It is not one house, or as for :meth:`transform`.
+            ConfigError: As for :meth:`transform`.
+        """
+        self._check_fitted()
+        if len(house) != 1:
+            raise ModelError(f"{len(house)} houses were given", remedy="Ask about one house at a time.")
+        likeness = self._standardised(encode(house, self.attributes_))
+        search = self._nearest.search(positions(house), self._own_houses(house), self.neighbours)
+        found = next(search)
+        weight = self._weights(found, likeness)[1][0]
+        there = found.sales[0] >= 0
+        rows, weight = found.sales[0][there], weight[there]
+        result = self.sales_.iloc[rows].drop(columns="log_price").reset_index(drop=True)
+        result.insert(0, "metres", found.metres[0][there])
+        result.insert(1, "weight", weight / weight.sum() if len(weight) else weight)
+        result.insert(2, "price", np.exp(self.sales_["log_price"].to_numpy()[rows]))
+        order = np.lexsort([result["metres"], -result["weight"]])
+        return result.iloc[order].reset_index(drop=True)
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``comparables.parquet``, the fitted sales, and ``comparables.json``.
+
+        Args:
+            folder: Folder to write to; made where it does not exist.
+
+        Raises:
+            ModelError: The transformer is not fitted, or the folder cannot
+                be written to.
+        """
+        self._check_fitted()
+        table = Path(folder) / "comparables.parquet"
+        try:
+            with new_file(table) as stream:
+                self.sales_.to_parquet(stream, index=False)
+            facts = {
+                "kind": _KIND,
+                "versions": {"housevis": housevis.__version__},
+                "sales": hashlib.sha256(table.read_bytes()).hexdigest(),
+                "neighbours": self.neighbours,
+                "attributes": list(self.attributes_),
+            }
+            write_file(Path(folder) / "comparables.json", json.dumps(facts, indent=2) + "\n")
+        except OSError as problem:
+            raise ModelError(
+                f"the comparable sales cannot be written ({problem.strerror})",
+                where=str(folder),
+                remedy="Check that the folder may be written to and that the disk is not full.",
+            ) from None
+
+    @classmethod
+    def load(cls, folder: str | Path) -> ComparableSales:
+        """Read what :meth:`save` wrote.
+
+        Args:
+            folder: The folder.
+
+        Returns:
+            A transformer whose features equal those of the saved one.
+
+        Raises:
+            ModelError: A file is missing, damaged or no comparable sales.
+        """
+        description, table = Path(folder) / "comparables.json", Path(folder) / "comparables.parquet"
+        try:
+            facts = json.loads(description.read_bytes())
+            if facts["kind"] != _KIND or hashlib.sha256(table.read_bytes()).hexdigest() != facts["sales"]:
+                raise _damaged(description)
+            sales = pd.read_parquet(table)
+            transformer = cls(neighbours=facts["neighbours"], attributes=tuple(facts["attributes"]))
+            return transformer.fit(sales, sales["log_price"])
+        except FileNotFoundError as problem:
+            raise ModelError(
+                "there are no comparable sales here",
+                where=str(problem.filename),
+                remedy="Check the path, or run `train` again.",
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException):
+            raise _damaged(description) from None
+
+    def _features(
+        self, index: pd.Index, places: Array, own: NDArray[np.int64], likeness: Array
+    ) -> pd.DataFrame:
+        names = self.get_feature_names_out()
+        table = np.full((len(places), len(names)), np.nan)
+        for found in self._nearest.search(places, own, self.neighbours):
+            table[found.rows] = np.column_stack(list(self._columns(found, likeness[found.rows])))
+        return pd.DataFrame(table, index=index, columns=names)
+
+    def _columns(self, found: Neighbours, likeness: Array) -> Iterator[Array]:
+        """Features of one chunk of houses, in the order of their names."""
+        there = found.sales >= 0
+        price = np.where(there, self.sales_["log_price"].to_numpy()[found.sales], np.nan)
+        near, alike = self._weights(found, likeness)
+        values = [price] if AREA not in self.attributes_ else [price, price - self._area[found.sales]]
+        for value in values:
+            for count in NEAREST:
+                yield _weighted_median(value[:, :count], there[:, :count].astype("float64"))
+            yield _weighted_mean(value, near)
+            if self.attributes_:
+                yield _weighted_mean(value, alike)
+                yield _weighted_median(value, alike)
+        if self.attributes_:
+            yield alike.sum(axis=1)
+        yield np.log1p(_bandwidth(found))
+
+    def _weights(self, found: Neighbours, likeness: Array) -> tuple[Array, Array]:
+        """Weights ``(n, k)`` by distance, and by distance and likeness; 0 where there is no sale."""
+        there = found.sales >= 0
+        bandwidth = np.maximum(_bandwidth(found), _SMALLEST_BANDWIDTH)
+        near = np.where(there, np.exp(-np.where(there, found.metres, 0) / bandwidth[:, None]), 0)
+        difference = ((self._likeness[found.sales] - likeness[:, None, :]) ** 2).sum(axis=2)
+        return near, np.where(there, near * np.exp(-difference / 2) + _FURTHEST_LIKENESS, 0)
+
+    def _standardise(self) -> None:
+        """Learn the scale of each attribute from the fitted sales."""
+        self._scales: list[tuple[bool, float, float]] = []
+        for name in self.attributes_:
+            values = self.sales_[name].to_numpy()
+            values = values[np.isfinite(values)]
+            logarithmic = bool(len(values) and values.min() >= 0 and _skewness(values) > _SKEWED)
+            values = np.log1p(values) if logarithmic else values
+            mean, deviation = (float(values.mean()), float(values.std())) if len(values) else (0.0, 0.0)
+            self._scales.append((logarithmic, mean, deviation if deviation > 0 else 1.0))
+
+    def _standardised(self, attributes: pd.DataFrame) -> Array:
+        result = np.zeros((len(attributes), len(self.attributes_)))
+        for column, (name, scale) in enumerate(zip(self.attributes_, self._scales, strict=True)):
+            logarithmic, mean, deviation = scale
+            values = attributes[name].to_numpy()
+            values = np.log1p(np.maximum(values, 0)) if logarithmic else values
+            result[:, column] = np.where(np.isfinite(values), (values - mean) / deviation, 0)
+        return result
+
+    def _twins(self, sales: pd.DataFrame) -> pd.DataFrame:
+        return sales[[*LOCATION, *self.attributes_]]
+
+    def _own_houses(self, X: pd.DataFrame) -> NDArray[np.int64]:
+        """Fitted house numbers ``(n, 2)`` that each house must not be compared with; -1 for none."""
+        fitted = pd.Series(self._houses, index=_house_ids(self.sales_))
+        fitted = fitted[[name is not None for name in fitted.index]]
+        fitted = fitted[~fitted.index.duplicated()]
+        by_id = fitted.reindex(_house_ids(X)).fillna(-1).to_numpy(dtype="int64")
+        columns = {name: X[name].to_numpy(dtype="float64") for name in LOCATION}
+        twins = pd.DataFrame(columns | dict(encode(X, self.attributes_).items()))
+        both = pd.concat([self._twins(self.sales_), twins.set_axis(X.index)], ignore_index=True)
+        group = np.asarray(both.groupby(list(both.columns), dropna=False, sort=False).ngroup())
+        house_of_group = np.full(group.max() + 1, -1)
+        house_of_group[group[: len(self.sales_)]] = self._houses
+        return np.column_stack([by_id, house_of_group[group[len(self.sales_) :]]])
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "sales_"):
+            raise ModelError("the comparable sales are not fitted", remedy="Call fit first.")
+
+
+def _house_ids(houses: pd.DataFrame) -> NDArray[np.object_]:
+    if "house_id" not in houses.columns:
+        return np.full(len(houses), None, dtype=object)
+    ids = houses["house_id"]
+    return np.where(ids.isna(), None, ids.astype(str)).astype(object)
+
+
+def _log_area(attributes: pd.DataFrame) -> Array:
+    if AREA not in attributes.columns:
+        return np.full(len(attributes), np.nan)
+    area = attributes[AREA].to_numpy()
+    return np.log(np.where(area > 0, area, np.nan))
+
+
+def _bandwidth(found: Neighbours) -> Array:
+    """Distance ``(n,)`` to the 10th nearest sale, or the last where there are fewer, metres; NaN for none."""
+    metres = np.where(np.isfinite(found.metres), found.metres, -1)[:, :_BANDWIDTH_RANK].max(axis=1)
+    return np.where(metres < 0, np.nan, metres)
+
+
+def _skewness(values: Array) -> float:
+    deviation = values.std()
+    return float((((values - values.mean()) / deviation) ** 3).mean()) if deviation > 0 else 0.0
+
+
+def _weighted_mean(values: Array, weights: Array) -> Array:
+    known = np.isfinite(values)
+    weight = np.where(known, weights, 0)
+    total = weight.sum(axis=1)
+    sums = (weight * np.where(known, values, 0)).sum(axis=1)
+    return np.divide(sums, total, out=np.full(len(values), np.nan), where=total > 0)
+
+
+def _weighted_median(values: Array, weights: Array) -> Array:
+    """Medians ``(n,)``: where half of the weight is reached, the mean of both sides if it is so exactly."""
+    order = np.argsort(values, axis=1, kind="stable")
+    ordered = np.take_along_axis(values, order, axis=1)
+    weight = np.where(np.isfinite(ordered), np.take_along_axis(weights, order, axis=1), 0)
+    reached = np.cumsum(weight, axis=1)
+    half = reached[:, -1:] / 2
+    rows = np.arange(len(values))
+    lower = ordered[rows, (reached >= half).argmax(axis=1)]
+    upper = ordered[rows, (reached > half).argmax(axis=1)]
+    return np.where(half[:, 0] > 0, (lower + upper) / 2, np.nan)
+
+
+def _damaged(file: Path) -> ModelError:
+    return ModelError(
+        "these are no comparable sales, or they are damaged", where=str(file), remedy="Run `train` again."
+    )
