@@ -64,7 +64,7 @@ def evaluate(project: Project) -> StepResult:
         figures = _figures(project, run, sold, table)
         bar.advance()
         if project.config.sample_market is not None:
-            figures["town"] = town_figures(project, run, sold)
+            figures["town"] = town_figures(project, run, sold, table)
         bar.advance()
         _fit_serving_model(project, run, sold, table)
         bar.advance()
@@ -254,6 +254,9 @@ def _town_lines(figures: dict[str, Any]) -> list[str]:
         f"the town's truth: {percent(town['ceiling'])} with the true drivers as columns "
         f"({points(ceiling_gain)}{brought}), {percent(town['location_only'])} with the location alone"
     ]
+    recovered = ", ".join(f"{part['part']} {part['recovered']:.2f}" for part in town.get("recovered", ()))
+    if recovered:
+        lines.append(f"recovered / planted in the estimates of later sales: {recovered}")
     lifts: dict[str, float | None] = {}
     for score in town.get("attention", ()):
         lifts.setdefault(score["method"], score["lift"])
