@@ -52,7 +52,7 @@ def measure_town(seed: int, runs_folder: Path) -> list[dict[str, Any]]:
                         penalty=penalty,
                     )
                     features = model.features(sold.sales[later], sold.pooled[later])
-                    with_picture = metrics.pe(model.price_model.predict(features).price, price[later])
+                    with_picture = metrics.pe(model.price_model.predict(features), price[later])
                     without = metrics.pe(model.price_model.predict_without_picture(features), price[later])
                     row[f"gain {recipe}"] = float(with_picture - without)
                     bar.advance()

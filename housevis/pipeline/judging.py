@@ -35,19 +35,18 @@ def estimate_table(model: ValuationModel, sales: pd.DataFrame, pooled: NDArray[n
         the estimate.
     """
     features = model.features(sales, pooled)
-    prediction = model.price_model.predict(features)
     contributions = model.price_model.contributions(features)
     drivers = to_currency(
         contributions[:, :-1],
         contributions[:, -1],
-        model.price_model.features,
-        driver_groups(model.price_model.visual_names),
+        model.price_model.features_,
+        driver_groups(model.price_model.visual_names, model.price_model.comparable_names_),
     )
     table = pd.DataFrame(
         {
-            "estimate": prediction.price,
+            "estimate": model.price_model.predict(features),
             "without_picture": model.price_model.predict_without_picture(features),
-            "used_picture": prediction.used_picture,
+            "used_picture": model.price_model.used_picture(features),
             "model_id": model.model_id,
             "base": drivers.base,
         }
@@ -96,7 +95,7 @@ def judge_sold_houses(config: Config, run: Run, sold: SoldHouses) -> pd.DataFram
 
 def interval_features(model: ValuationModel, sales: pd.DataFrame) -> pd.DataFrame:
     """What the width of an interval may depend on: the attributes, no visual features."""
-    return encode(sales, model.price_model.attributes)
+    return encode(sales, model.price_model.attributes_)
 
 
 def calibrate_model(

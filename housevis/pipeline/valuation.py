@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from housevis.core.config import Config
 from housevis.core.errors import ModelError
-from housevis.pricing.attributes import encode, visual_names, with_visual
+from housevis.pricing.attributes import model_table, visual_names
 from housevis.pricing.model import HousePriceModel
 from housevis.pricing.splits import grouped_folds
 from housevis.runs import read_parquet, write_parquet
@@ -48,13 +48,13 @@ class ValuationModel:
         return no_pictures(len(pooled)) if self.ranker is None else self.ranker.embed(pooled)
 
     def features(self, sales: pd.DataFrame, pooled: NDArray[np.float32]) -> pd.DataFrame:
-        """What the boosting takes of n sales: attributes, then visual features.
+        """What the boosting takes of n sales, see :func:`housevis.pricing.attributes.model_table`.
 
         Args:
             sales: Sale frame, n rows.
             pooled: Pooled features ``(n, K)``, NaN rows where there is no picture.
         """
-        return with_visual(encode(sales, self.price_model.attributes), self.visual_features(pooled))
+        return model_table(sales, self.price_model.attributes_, self.visual_features(pooled))
 
     def training_visual(self) -> NDArray[np.float32]:
         """The visual features ``(n, D)`` that the boosting was fitted on."""
@@ -152,10 +152,10 @@ def fit_valuation_model(
     ranker, visual = None, no_pictures(len(sales))
     if penalty is not None:
         ranker, visual = _fit_ranker(pooled, prices, groups, config, penalty)
-    price_model = HousePriceModel(
+    price_model = HousePriceModel.from_section(
         config.pricing, config.pricing.attributes, visual_names(visual.shape[1]), seed=config.seed
     )
-    price_model.fit(with_visual(encode(sales, config.pricing.attributes), visual), prices)
+    price_model.fit(model_table(sales, config.pricing.attributes, visual), prices)
     return ValuationModel(model_id, ranker, price_model, _training_frame(sales, visual))
 
 

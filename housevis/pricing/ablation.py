@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from housevis.core.config import PricingSection
 from housevis.core.errors import ModelError
 from housevis.pricing import metrics
-from housevis.pricing.attributes import encode, visual_names, with_visual
+from housevis.pricing.attributes import model_table, visual_names
 from housevis.pricing.metrics import Interval
 from housevis.pricing.model import HousePriceModel
 
@@ -123,10 +123,12 @@ def ablate(
         )
     rows = []
     for name, attributes in sets.items():
-        model = HousePriceModel(section, attributes, visual, seed=seed, num_threads=num_threads)
-        model.fit(with_visual(encode(train, attributes), visual_train), train["price"])
+        model = HousePriceModel.from_section(
+            section, attributes, visual, seed=seed, num_threads=num_threads
+        )
+        model.fit(model_table(train, attributes, visual_train), train["price"])
         judged = np.ones(len(test), dtype=bool) if attributes else pictured
-        features = with_visual(encode(test, attributes), visual_test)[judged]
+        features = model_table(test, attributes, visual_test)[judged]
         price = test["price"].to_numpy(dtype="float64")[judged]
         rows.append(_row(name, model, features, price, int(pictured.sum()), section.bootstrap, seed))
     return rows
@@ -142,19 +144,19 @@ def _row(
     seed: int,
 ) -> AblationRow:
     without = mdape_without = with_visual = mdape_with = gain = None
-    if model.attributes:
+    if model.attributes_:
         base = model.predict_without_picture(features)
         without, mdape_without = float(metrics.pe(base, price)), float(metrics.mdape(base, price))
     if model.visual_names:
-        estimate = model.predict(features).price
+        estimate = model.predict(features)
         with_visual, mdape_with = float(metrics.pe(estimate, price)), float(metrics.mdape(estimate, price))
-    if model.attributes and model.visual_names:
+    if model.attributes_ and model.visual_names:
         gain = metrics.paired_bootstrap_difference(
             metrics.hit(base, price), metrics.hit(estimate, price), repeats, seed
         )
     return AblationRow(
         name=name,
-        attributes=model.attributes,
+        attributes=model.attributes_,
         sales=len(price),
         pictured=pictured,
         without=without,

@@ -25,7 +25,8 @@ ATTRIBUTE_SETS: Final[dict[str, tuple[str, ...]]] = {
 }
 """The attribute sets of C Table 2, in its order: G location, T sold year-month, A unit area."""
 
-_NOT_ATTRIBUTES: Final = frozenset({"sale_id", "house_id", "sale_date", "price", "address"})
+NOT_ATTRIBUTES: Final = frozenset({"sale_id", "house_id", "sale_date", "price", "address"})
+"""Columns of a sale frame that tell which sale it is, or its price; no model takes them for attributes."""
 
 
 def encode(sales: pd.DataFrame, attributes: Sequence[str]) -> pd.DataFrame:
@@ -62,7 +63,7 @@ def known_attributes(sales: pd.DataFrame) -> list[str]:
     names = {
         str(name)
         for name in sales.columns
-        if name not in _NOT_ATTRIBUTES
+        if name not in NOT_ATTRIBUTES
         and pd.api.types.is_numeric_dtype(sales[name])
         and not pd.api.types.is_complex_dtype(sales[name])
     }
@@ -136,13 +137,33 @@ def with_visual(attributes: pd.DataFrame, visual: NDArray[Any]) -> pd.DataFrame:
     return pd.concat([attributes, right], axis=1)
 
 
+def model_table(sales: pd.DataFrame, attributes: Sequence[str], visual: NDArray[Any]) -> pd.DataFrame:
+    """What a price model takes of sales: attributes, visual features, and which house was sold when.
+
+    Args:
+        sales: Sale frame, n rows.
+        attributes: Names of the attributes.
+        visual: Visual features ``(n, D)``, NaN where a house has no picture.
+
+    Returns:
+        The columns of :func:`encode` and :func:`with_visual`, then
+        ``house_id`` and ``sale_date`` where the sales have them.
+
+    Raises:
+        ConfigError: As for :func:`encode`.
+        ModelError: As for :func:`with_visual`.
+    """
+    known = [name for name in ("house_id", "sale_date") if name in sales.columns]
+    return pd.concat([with_visual(encode(sales, attributes), visual), sales[known]], axis=1)
+
+
 def _column(sales: pd.DataFrame, name: str) -> NDArray[np.float64]:
     known = known_attributes(sales)
     if name in known:
         if name == "sale_month" and "sale_month" not in sales.columns:
             return _sale_month(sales["sale_date"])
         return sales[name].to_numpy(dtype="float64", na_value=np.nan)
-    if name in sales.columns and name not in _NOT_ATTRIBUTES:
+    if name in sales.columns and name not in NOT_ATTRIBUTES:
         raise ConfigError(
             f"the attribute {name!r} holds text, not numbers",
             where="pricing.attributes",

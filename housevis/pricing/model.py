@@ -1,162 +1,281 @@
 """The house-price model: gradient boosting on log price, with and without the picture.
 
-A model holds two boosters. `without_picture` is fitted on the attributes of
-all sales; `with_picture` on attributes and visual features of the sales that
-have a picture. A house without imagery is estimated by the first, so that a
-missing picture is never passed off as a seen one.
+A model holds two boosters, or two groups of averaged ones. Those without
+picture are fitted on the attributes of all sales; those with picture on
+attributes and visual features of the sales that have one. A house without
+imagery is estimated by the first, so that a missing picture is never passed
+off as a seen one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-import lightgbm
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import Tags
 
 from housevis.core.config import PricingSection
 from housevis.core.errors import ModelError
-from housevis.pricing.boosters import (
-    damaged,
-    fit_booster,
-    raw_contributions,
-    raw_prediction,
-    read_artefact,
-    write_artefact,
-)
+from housevis.pricing.attributes import LOCATION
+from housevis.pricing.boosters import fit_boosters, mean_contributions, mean_prediction
+from housevis.pricing.comparables import ComparableSales
+from housevis.pricing.market_index import MarketIndex, fit_market_index
+from housevis.pricing.model_files import Boosters, read_model, write_model
+from housevis.pricing.sale_table import SaleTable, read_prices, read_table
+
+Array = NDArray[np.float64]
 
 MINIMUM_SALES: Final = 50
-"""Fewest sales that a booster is fitted on."""
+"""Fewest sales that a booster of the pipeline is fitted on."""
 
-_KIND: Final = "house-price-model"
+MARKET: Final = "sale_month"
+"""The feature that tells the market's level: the month of sale or, with a market index, the index there."""
+
+_SETTINGS: Final = (
+    "objective",
+    "rounds",
+    "learning_rate",
+    "leaves",
+    "minimum_leaf",
+    "feature_fraction",
+    "row_fraction",
+    "boosters",
+    "market_index",
+    "comparables",
+    "folds",
+)
+"""Parameters that a configuration's section [pricing] knows by the same names."""
 
 
-class Prediction(NamedTuple):
-    """Estimates of n houses.
-
-    Attributes:
-        price: Estimates ``(n,)``, currency.
-        used_picture: Whether the visual features took part, bool ``(n,)``.
-    """
-
-    price: NDArray[np.float64]
-    used_picture: NDArray[np.bool_]
+class UnfittedModelError(ModelError, NotFittedError):
+    """A model that is used before it is fitted."""
 
 
-class HousePriceModel:
-    """Gradient boosting on log price (C section 4, the best regressor there).
+class HousePriceModel(RegressorMixin, BaseEstimator):
+    """Gradient boosting on log price (C section 4, the best regressor there), as scikit-learn estimator.
+
+    ``fit(X, y)`` and ``predict(X)`` take a table with named columns, such as
+    a sale frame, or bare numbers, and prices. ``sale_month`` comes from the
+    column ``sale_date`` where it is not given.
 
     Args:
-        section: Objective ("squared" or "absolute"), rounds, learning rate,
-            leaves.
         attributes: Names of the attributes, see
-            :func:`housevis.pricing.attributes.encode`.
-        visual_names: Names of the visual features; empty for a model of the
-            attributes alone.
+            :func:`housevis.pricing.attributes.encode`; None takes every
+            column.
+        visual_names: Names of the columns that hold visual features; empty
+            for a model of the attributes alone.
+        objective: ``"squared"`` or ``"absolute"`` error of the log price.
+        rounds: Trees of a booster.
+        learning_rate: Of the boosting.
+        leaves: Leaves of a tree.
+        minimum_leaf: Fewest sales in a leaf.
+        feature_fraction: Share of the features that a tree is grown from.
+        row_fraction: Share of the sales that a tree is grown from.
+        boosters: Boosters of different seeds that are averaged.
+        market_index: ``"none"``, or the kind of index
+            (:mod:`housevis.pricing.market_index`) that takes the place of
+            the attribute ``sale_month``: the boosting is fitted on log price
+            less the index at the day of sale, and an estimate adds its level
+            at the day of valuation, the column ``sale_date``. Of no effect
+            where ``sale_month`` is no attribute.
+        comparables: Nearest other sales whose prices become features
+            (:mod:`housevis.pricing.comparables`), 0 for none. Of no effect
+            where latitude and longitude are no attributes. The column
+            ``house_id`` tells which sales are of one house.
+        folds: Folds of the cross-fitting behind a market index.
+        minimum_sales: Fewest sales that a booster is fitted on.
         seed: Seed of the boosting.
         num_threads: Most threads to use; the result does not depend on them.
 
-    Raises:
-        ModelError: There is neither an attribute nor a visual feature.
+    Attributes:
+        attributes_: Names of the A attributes.
+        without_picture_, with_picture_: The boosters; empty where there is
+            no attribute, or no visual feature.
+        market_index_: The fitted market index, or None.
+        comparables_: The fitted comparable sales, or None.
+        sales_, sales_with_picture_: How many sales it was fitted on.
+        data_fingerprint_: Hex SHA-256 over the training table, the prices and
+            the parameters.
+        n_features_in_, feature_names_in_: As in scikit-learn.
     """
 
     def __init__(
         self,
+        *,
+        attributes: Sequence[str] | None = None,
+        visual_names: Sequence[str] = (),
+        objective: str = "absolute",
+        rounds: int = 400,
+        learning_rate: float = 0.05,
+        leaves: int = 31,
+        minimum_leaf: int = 20,
+        feature_fraction: float = 1.0,
+        row_fraction: float = 1.0,
+        boosters: int = 1,
+        market_index: str = "none",
+        comparables: int = 0,
+        folds: int = 5,
+        minimum_sales: int = 2,
+        seed: int = 1,
+        num_threads: int = 2,
+    ) -> None:
+        self.attributes = attributes
+        self.visual_names = visual_names
+        self.objective = objective
+        self.rounds = rounds
+        self.learning_rate = learning_rate
+        self.leaves = leaves
+        self.minimum_leaf = minimum_leaf
+        self.feature_fraction = feature_fraction
+        self.row_fraction = row_fraction
+        self.boosters = boosters
+        self.market_index = market_index
+        self.comparables = comparables
+        self.folds = folds
+        self.minimum_sales = minimum_sales
+        self.seed = seed
+        self.num_threads = num_threads
+
+    @classmethod
+    def from_section(
+        cls,
         section: PricingSection,
         attributes: Sequence[str],
         visual_names: Sequence[str] = (),
         *,
         seed: int = 1,
         num_threads: int = 2,
-    ) -> None:
-        self.section = section
-        self.attributes = tuple(attributes)
-        self.visual_names = tuple(visual_names)
-        self.seed = seed
-        self.num_threads = num_threads
-        self.with_picture: lightgbm.Booster | None = None
-        self.without_picture: lightgbm.Booster | None = None
-        self.sales = 0
-        self.sales_with_picture = 0
-        self._typical_log_price = float("nan")
-        if not self.features:
-            raise ModelError(
-                "a model needs at least one attribute or visual feature",
-                where="pricing.attributes",
-                remedy="Name an attribute, for example 'latitude'.",
-            )
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """Names of the F features: the attributes, then the visual features."""
-        return self.attributes + self.visual_names
-
-    def fit(self, features: pd.DataFrame, price: pd.Series[Any] | NDArray[Any]) -> HousePriceModel:
-        """Fit both boosters.
+    ) -> HousePriceModel:
+        """The unfitted model of a configuration's section [pricing].
 
         Args:
-            features: Columns as in :attr:`features`, n rows; NaN where an
-                attribute is missing, and in all visual columns where there
-                is no picture.
-            price: Sale prices ``(n,)``, currency.
+            section: The section; its attributes are not looked at.
+            attributes: Names of the attributes.
+            visual_names: Names of the visual features.
+            seed: Seed of the boosting.
+            num_threads: Most threads to use.
+        """
+        return cls(
+            attributes=tuple(attributes),
+            visual_names=tuple(visual_names),
+            **{name: getattr(section, name) for name in _SETTINGS},
+            minimum_sales=MINIMUM_SALES,
+            seed=seed,
+            num_threads=num_threads,
+        )
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.target_tags.positive_only = True
+        return tags
+
+    def fit(self, X: Any, y: Any) -> HousePriceModel:
+        """Fit the boosters.
+
+        Args:
+            X: n sales: attributes, NaN where one is missing, and visual
+                features, NaN where there is no picture.
+            y: Sale prices ``(n,)``, currency.
 
         Returns:
             The model itself.
 
         Raises:
-            ModelError: A column is missing, a price is not above zero, or
-                there are too few sales (or too few with a picture).
+            ModelError: A column is missing, a price is not above zero, a
+                parameter has no sense, or there are too few sales (or too
+                few with a picture).
         """
-        table = self._table(features)
-        log_price = _log_price(price, len(table))
-        pictured = self._pictured(table)
-        self.sales, self.sales_with_picture = len(table), int(pictured.sum())
-        self._enough(self.sales, f"{self.sales} sales")
-        self._typical_log_price = float(np.median(log_price))
-        if self.attributes:
-            self.without_picture = self._booster(table[:, : len(self.attributes)], log_price)
-        if self.visual_names:
-            self._enough(
-                self.sales_with_picture, f"{self.sales_with_picture} sales with a picture of {self.sales}"
+        section = self.check_parameters()
+        if self.attributes is not None and not (*self.attributes, *self.visual_names):
+            raise ModelError(
+                "a model needs at least one attribute or visual feature",
+                where="pricing.attributes",
+                remedy="Name an attribute, for example 'latitude'.",
             )
-            self.with_picture = self._booster(table[pictured], log_price[pictured])
+        table = read_table(self, X, self.attributes, self.visual_names, fitting=True)
+        price = read_prices(y, len(table), type(self).__name__)
+        pictured = table.pictured
+        self.attributes_ = tuple(map(str, table.attributes.columns))
+        self.sales_, self.sales_with_picture_ = len(table), int(pictured.sum())
+        self._enough(self.sales_, f"{self.sales_} sales")
+        if self.visual_names:
+            found = f"{self.sales_with_picture_} sales with a picture of {self.sales_}"
+            self._enough(self.sales_with_picture_, found)
+        log_price = np.log(price)
+        self.typical_log_price_ = float(np.median(log_price))
+        self.market_index_ = self._fit_market_index(table, price, section)
+        target = log_price
+        if self.market_index_ is not None:
+            target = log_price - self.market_index_.level(table.sale_dates)
+        features = self._boosted_attributes(table)
+        self.comparables_: ComparableSales | None = None
+        if self.comparables and set(LOCATION) <= set(self.attributes_):
+            self.comparables_ = ComparableSales(self.comparables, self.attributes_)
+            features = np.hstack([features, self.comparables_.fit_transform(table.sales(), target)])
+        self.without_picture_: Boosters = ()
+        self.with_picture_: Boosters = ()
+        if self.attributes_:
+            self.without_picture_ = fit_boosters(section, features, target, self.seed, self.num_threads)
+        if self.visual_names:
+            both = np.column_stack([features, table.visual])[pictured]
+            self.with_picture_ = fit_boosters(section, both, target[pictured], self.seed, self.num_threads)
+        self.data_fingerprint_ = table.digest(price, self.parameters())
         return self
 
-    def predict(self, features: pd.DataFrame) -> Prediction:
-        """Estimate houses, each by the booster that its data allow.
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """Estimate houses, each by the boosters that its data allow.
 
         A house without a picture in a model without attributes gets the
         median price of the training sales.
 
         Args:
-            features: Columns as in :attr:`features`, n rows.
+            X: n houses, as for :meth:`fit`.
 
         Returns:
-            Estimates in currency, and whether the picture was used.
+            Estimates ``(n,)``, currency.
 
         Raises:
-            ModelError: A column is missing, or the model is not fitted.
+            ModelError: A column is missing, a valuation date that the market
+                index needs is missing, or the model is not fitted.
         """
-        table = self._fitted_table(features)
-        pictured = self._pictured(table)
-        log_price = np.full(len(table), self._typical_log_price)
-        if self.with_picture is not None:
-            log_price[pictured] = raw_prediction(self.with_picture, table[pictured], self.num_threads)
-        if self.without_picture is not None:
-            rest = table[~pictured, : len(self.attributes)]
-            log_price[~pictured] = raw_prediction(self.without_picture, rest, self.num_threads)
-        return Prediction(np.exp(log_price), pictured)
+        table = self._read(X)
+        pictured = table.pictured
+        market, features = self._known(table)
+        log_price = np.full(len(table), self.typical_log_price_)
+        if self.with_picture_:
+            both = np.column_stack([features, table.visual])[pictured]
+            log_price[pictured] = market[pictured] + mean_prediction(
+                self.with_picture_, both, self.num_threads
+            )
+        if self.without_picture_:
+            rest = mean_prediction(self.without_picture_, features[~pictured], self.num_threads)
+            log_price[~pictured] = market[~pictured] + rest
+        return np.exp(log_price)
 
-    def predict_without_picture(self, features: pd.DataFrame) -> NDArray[np.float64]:
+    def used_picture(self, X: Any) -> NDArray[np.bool_]:
+        """Whether the visual features take part in the estimate of a house, ``(n,)``.
+
+        Args:
+            X: n houses, as for :meth:`predict`.
+
+        Raises:
+            ModelError: As for :meth:`predict`.
+        """
+        return self._read(X).pictured
+
+    def predict_without_picture(self, X: Any) -> NDArray[np.float64]:
         """Estimate all houses from their attributes alone.
 
         Args:
-            features: Columns as in :attr:`attributes`, n rows; visual columns
-                may be absent.
+            X: n houses, as for :meth:`predict`; of a table with named
+                columns the visual ones may be absent.
 
         Returns:
             Estimates ``(n,)``, currency.
@@ -165,43 +284,48 @@ class HousePriceModel:
             ModelError: A column is missing, or the model is not fitted or
                 has no attributes.
         """
-        if self.without_picture is None:
+        table = self._read(X, visual_needed=False)
+        if not self.without_picture_:
             raise ModelError(
-                "the model is not fitted on attributes",
-                remedy="Fit it first, with at least one attribute.",
+                "the model is not fitted on attributes", remedy="Give it at least one attribute."
             )
-        table = _columns(features, self.attributes)
-        return np.exp(raw_prediction(self.without_picture, table, self.num_threads))
+        market, features = self._known(table)
+        return np.exp(market + mean_prediction(self.without_picture_, features, self.num_threads))
 
-    def contributions(self, features: pd.DataFrame) -> NDArray[np.float64]:
+    def contributions(self, X: Any) -> NDArray[np.float64]:
         """Exact TreeSHAP of the log estimates, by LightGBM's own ``pred_contrib``.
 
         Args:
-            features: Columns as in :attr:`features`, n rows.
+            X: n houses, as for :meth:`predict`.
 
         Returns:
-            Log units ``(n, F + 1)``: one column per feature, then the base.
-            A row sums to the log of the estimate. Visual columns are zero
-            where the picture was not used.
+            Log units ``(n, F + 1)``: one column per name of
+            :attr:`features_`, then the base. A row sums to the log of the
+            estimate. Visual columns are zero where the picture was not used;
+            with a market index ``sale_month`` is the level at the valuation
+            date, relative to the last day of the training sales.
 
         Raises:
             ModelError: As for :meth:`predict`.
         """
-        table = self._fitted_table(features)
-        pictured = self._pictured(table)
-        result = np.zeros((len(table), len(self.features) + 1))
-        result[:, -1] = self._typical_log_price
-        if self.with_picture is not None:
-            result[pictured] = raw_contributions(self.with_picture, table[pictured], self.num_threads)
-        if self.without_picture is not None:
-            count = len(self.attributes)
-            phi = raw_contributions(self.without_picture, table[~pictured, :count], self.num_threads)
-            result[~pictured, :count] = phi[:, :-1]
-            result[~pictured, -1] = phi[:, -1]
-        return result
+        table = self._read(X)
+        pictured = table.pictured
+        market, features = self._known(table)
+        count = features.shape[1]
+        phi = np.zeros((len(table), count + len(self.visual_names) + 1))
+        phi[:, -1] = self.typical_log_price_
+        if self.with_picture_:
+            both = np.column_stack([features, table.visual])[pictured]
+            phi[pictured] = mean_contributions(self.with_picture_, both, self.num_threads)
+        if self.without_picture_:
+            plain = mean_contributions(self.without_picture_, features[~pictured], self.num_threads)
+            phi[~pictured, :count], phi[~pictured, -1] = plain[:, :-1], plain[:, -1]
+        if self.market_index_ is None:
+            return phi
+        return np.insert(phi, self.attributes_.index(MARKET), market, axis=1)
 
     def save(self, folder: str | Path) -> None:
-        """Write ``model.json`` and one LightGBM text file per booster.
+        """Write ``model.json``, one LightGBM text file per booster, and the comparable sales.
 
         Args:
             folder: Folder to write to; made where it does not exist.
@@ -211,17 +335,7 @@ class HousePriceModel:
                 written to.
         """
         self._check_fitted()
-        boosters = {"with_picture": self.with_picture, "without_picture": self.without_picture}
-        facts = {
-            "attributes": list(self.attributes),
-            "visual_names": list(self.visual_names),
-            "section": self.section.model_dump(mode="json"),
-            "seed": self.seed,
-            "sales": self.sales,
-            "sales_with_picture": self.sales_with_picture,
-            "typical_log_price": self._typical_log_price,
-        }
-        write_artefact(Path(folder), "model", _KIND, facts, boosters)
+        write_model(self, Path(folder))
 
     @classmethod
     def load(cls, folder: str | Path, *, num_threads: int = 2) -> HousePriceModel:
@@ -237,71 +351,85 @@ class HousePriceModel:
         Raises:
             ModelError: A file is missing, damaged or no house-price model.
         """
-        facts, boosters = read_artefact(Path(folder), "model", _KIND)
-        try:
-            model = cls(
-                PricingSection.model_validate(facts["section"]),
-                facts["attributes"],
-                facts["visual_names"],
-                seed=facts["seed"],
-                num_threads=num_threads,
-            )
-            model.sales, model.sales_with_picture = facts["sales"], facts["sales_with_picture"]
-            model._typical_log_price = facts["typical_log_price"]
-            model.with_picture = boosters["with_picture"]
-            model.without_picture = boosters["without_picture"]
-        except (KeyError, TypeError, ValidationError):
-            raise damaged(Path(folder) / "model.json", _KIND) from None
-        return model
+        return read_model(cls, Path(folder), num_threads)
 
-    def _booster(self, table: NDArray[np.float64], log_price: NDArray[np.float64]) -> lightgbm.Booster:
-        return fit_booster(self.section, table, log_price, self.seed, self.num_threads)
+    @property
+    def features_(self) -> tuple[str, ...]:
+        """Names of the F features: attributes, comparable sales, visual features."""
+        return (*self.attributes_, *self.comparable_names_, *self.visual_names)
+
+    @property
+    def comparable_names_(self) -> tuple[str, ...]:
+        """Names of the features of comparable sales; none where there are no comparables."""
+        return () if self.comparables_ is None else tuple(self.comparables_.get_feature_names_out())
+
+    def parameters(self) -> dict[str, Any]:
+        """The parameters that estimates depend on, as JSON values: all but the threads."""
+        parameters = {name: value for name, value in self.get_params().items() if name != "num_threads"}
+        for name in ("attributes", "visual_names"):
+            if parameters[name] is not None:
+                parameters[name] = [str(item) for item in parameters[name]]
+        return parameters
+
+    def check_parameters(self) -> PricingSection:
+        """The parameters as a section [pricing].
+
+        Raises:
+            ModelError: One of them has no sense.
+        """
+        try:
+            return PricingSection.model_validate({name: getattr(self, name) for name in _SETTINGS})
+        except ValidationError as problem:
+            details = problem.errors()[0]
+            raise ModelError(
+                f"{details['loc'][0]}: {details['msg']}", remedy=f"It is {details['input']!r} now."
+            ) from None
+
+    def _fit_market_index(
+        self, table: SaleTable, price: Array, section: PricingSection
+    ) -> MarketIndex | None:
+        if section.market_index == "none" or MARKET not in self.attributes_:
+            return None
+        sales = table.sales().assign(price=price)
+        if table.house_ids is None:
+            sales = sales.assign(house_id=np.arange(len(sales)).astype(str))
+        return fit_market_index(
+            section.market_index,
+            sales,
+            self.attributes_,
+            PricingSection(objective=section.objective, folds=section.folds),
+            seed=self.seed,
+            num_threads=self.num_threads,
+        )
+
+    def _boosted_attributes(self, table: SaleTable) -> Array:
+        """The attributes that the boosters see: without the month of sale where an index takes its place."""
+        if self.market_index_ is None:
+            return table.attributes.to_numpy()
+        return table.attributes.drop(columns=MARKET).to_numpy()
+
+    def _known(self, table: SaleTable) -> tuple[Array, Array]:
+        """The market's level ``(n,)`` at the valuation dates, and what boosters see beside the picture."""
+        features = self._boosted_attributes(table)
+        if self.comparables_ is not None:
+            features = np.hstack([features, self.comparables_.transform(table.sales())])
+        if self.market_index_ is None:
+            return np.zeros(len(table)), features
+        return self.market_index_.level(table.sale_dates), features
+
+    def _read(self, X: Any, *, visual_needed: bool = True) -> SaleTable:
+        self._check_fitted()
+        return read_table(
+            self, X, self.attributes, self.visual_names, fitting=False, visual_needed=visual_needed
+        )
 
     def _check_fitted(self) -> None:
-        if self.with_picture is None and self.without_picture is None:
-            raise ModelError("the model is not fitted", remedy="Call fit first.")
+        if not hasattr(self, "data_fingerprint_"):
+            raise UnfittedModelError("the model is not fitted", remedy="Call fit first.")
 
-    def _fitted_table(self, features: pd.DataFrame) -> NDArray[np.float64]:
-        self._check_fitted()
-        return self._table(features)
-
-    def _table(self, features: pd.DataFrame) -> NDArray[np.float64]:
-        return _columns(features, self.features)
-
-    def _pictured(self, table: NDArray[np.float64]) -> NDArray[np.bool_]:
-        if not self.visual_names:
-            return np.zeros(len(table), dtype=bool)
-        return np.asarray(~np.isnan(table[:, len(self.attributes) :]).any(axis=1))
-
-    @staticmethod
-    def _enough(count: int, found: str) -> None:
-        if count < MINIMUM_SALES:
+    def _enough(self, count: int, found: str) -> None:
+        if count < self.minimum_sales:
             raise ModelError(
-                f"{found} are too few to fit a model; it takes {MINIMUM_SALES}",
+                f"{found} are too few to fit a model; it takes {self.minimum_sales}",
                 remedy="Give more sales; see the rejects of `ingest` if some were left out.",
             )
-
-
-def _columns(features: pd.DataFrame, names: Sequence[str]) -> NDArray[np.float64]:
-    missing = [name for name in names if name not in features.columns]
-    if missing:
-        raise ModelError(
-            f"the model needs the feature {missing[0]!r}, which is not given",
-            remedy=f"It takes: {', '.join(names)}.",
-        )
-    return features[list(names)].to_numpy(dtype="float64", na_value=np.nan)
-
-
-def _log_price(price: pd.Series[Any] | NDArray[Any], rows: int) -> NDArray[np.float64]:
-    prices = np.asarray(price, dtype="float64")
-    if prices.shape != (rows,):
-        raise ModelError(
-            f"{prices.size} prices do not fit {rows} sales", remedy="Give one sale price per sale."
-        )
-    wrong = int((~(np.isfinite(prices) & (prices > 0))).sum())
-    if wrong:
-        raise ModelError(
-            f"{wrong} of {rows} sales have a price that is missing or not above zero",
-            remedy="Leave these sales out; `ingest` rejects them.",
-        )
-    return np.log(prices)

@@ -96,13 +96,13 @@ def test_king_county_coverage_on_later_sales(king_county, settings) -> None:
     folds = grouped_folds(king_county["house_id"][earlier], 3, 1)
     known = np.empty(int(earlier.sum()))
     for fold in range(3):
-        others = HousePriceModel(settings, attributes).fit(
+        others = HousePriceModel.from_section(settings, attributes).fit(
             table[earlier][folds != fold], price[earlier][folds != fold]
         )
-        known[folds == fold] = others.predict(table[earlier][folds == fold]).price
+        known[folds == fold] = others.predict(table[earlier][folds == fold])
     calibration = calibrate(table[earlier], known, price[earlier], 0.9)
-    model = HousePriceModel(settings, attributes).fit(table[earlier], price[earlier])
+    model = HousePriceModel.from_section(settings, attributes).fit(table[earlier], price[earlier])
     later = table[~earlier]
-    low, high = calibration.interval(model.predict(later).price, later)
+    low, high = calibration.interval(model.predict(later), later)
     assert calibration.difficulty is not None
     assert covered_share(low, high, price[~earlier]) == pytest.approx(0.9, abs=0.02)
