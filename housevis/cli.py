@@ -202,6 +202,50 @@ def train(config: ConfigFile, runs: RunsFolder = Path("runs")) -> None:
 
 
 @app.command()
+def finetune(
+    config: ConfigFile,
+    layers: Annotated[
+        str, typer.Option("--train", help="What learns: layer4 or trunk (all layers).", metavar="LAYERS")
+    ] = "layer4",
+    folds: Annotated[
+        int, typer.Option(help="Also networks for cross-fitted scores, one per fold; 0 trains none.", min=0)
+    ] = 0,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What to rank by: price, residual or residual-without-location; may be repeated [all three]."
+        ),
+    ] = None,
+    epochs: Annotated[int, typer.Option(help="Times that every picture is seen.", min=1)] = 5,
+    batch_size: Annotated[int, typer.Option(help="Pictures per batch; all their pairs count.", min=2)] = 64,
+    learning_rate: Annotated[float, typer.Option(help="Highest learning rate of the cycle.")] = 4e-4,
+    runs: RunsFolder = Path("runs"),
+) -> None:
+    """Analysts: train layer4 of ResNet-50, or all of it, on the earlier sales."""
+    from housevis import pipeline
+    from housevis.vision.finetune_processes import started_rank
+    from housevis.vision.finetune_training import FinetuneSettings
+
+    if layers not in ("layer4", "trunk") or learning_rate <= 0:
+        raise UsageError(
+            f"--train {layers} --learning-rate {learning_rate} cannot be trained",
+            where="housevis finetune",
+            remedy="Train layer4 or trunk, with a learning rate above 0.",
+        )
+    with _project(config, runs, reads_only=started_rank() > 0) as project:
+        settings = FinetuneSettings(epochs, batch_size, learning_rate, seed=project.config.seed)
+        result = pipeline.finetune(
+            project,
+            train="trunk" if layers == "trunk" else "layer4",
+            folds=folds,
+            targets=target or ("price", "residual", "residual-without-location"),
+            settings=settings,
+        )
+    if started_rank() == 0:
+        _print(result)
+
+
+@app.command()
 def explain(
     source: Annotated[
         Path,

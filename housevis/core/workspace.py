@@ -33,6 +33,16 @@ class Workspace:
         return self.folder / "features"
 
     @property
+    def layer3_maps(self) -> Path:
+        """The folder of cached maps of layer3, one subfolder per backbone."""
+        return self.folder / "maps"
+
+    @property
+    def finetuning(self) -> Path:
+        """The folder of checkpoints and scores of trained networks."""
+        return self.folder / "finetune"
+
+    @property
     def sample_market(self) -> Path:
         """The folder of the built-in town's listings and true driver masks."""
         return self.folder / "sample-market"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from housevis.pipeline.evaluating import evaluate
     from housevis.pipeline.explaining import explain
     from housevis.pipeline.exporting import export
+    from housevis.pipeline.finetuning import finetune
     from housevis.pipeline.new_houses import estimate, explain_listings
     from housevis.pipeline.pages import atlas, report, serve
     from housevis.pipeline.removal import plan_removal, remove
@@ -34,6 +35,7 @@ _MODULES = {
     "explain": "explaining",
     "explain_listings": "new_houses",
     "export": "exporting",
+    "finetune": "finetuning",
     "ingest": "data_steps",
     "plan_tiles": "data_steps",
     "plan_removal": "removal",
@@ -57,6 +59,7 @@ __all__ = [
     "explain",
     "explain_listings",
     "export",
+    "finetune",
     "ingest",
     "plan_removal",
     "plan_tiles",

@@ -38,6 +38,7 @@ from db.removal_store import (
 )
 from db.store import read_houses
 from housevis.core.errors import UsageError
+from housevis.pipeline.learned_weights import learned_weights
 from housevis.pipeline.project import Project
 from housevis.pipeline.removal_files import (
     fitted_with,
@@ -45,6 +46,7 @@ from housevis.pipeline.removal_files import (
     remove_from_exports,
     remove_from_run,
     remove_imagery,
+    remove_training_caches,
 )
 from housevis.pipeline.results import StepResult
 from housevis.runs import Run, list_runs, withdraw, write_json
@@ -136,6 +138,7 @@ def remove(project: Project, house_ids: Sequence[str]) -> StepResult:
     for run in list_runs(project.workspace):
         _clean_run(project, run, removal)
     removal.removed["features"] += remove_features(project.workspace, removal.image_keys)
+    removal.removed["files of fine-tuning"] += remove_training_caches(project.workspace)
     _note(project, removal)
     removal.removed += remove_imagery(project.workspace, removal.house_ids, removal.tiles)
     removal.removed["geocoded addresses"] += forget_addresses(project.workspace.folder, removal.addresses)
@@ -254,6 +257,10 @@ def _remains(project: Project, removal: Removal, unseen: Sequence[str]) -> list[
     aside = sorted(path.name for path in workspace.folder.glob("tiles-*.mbtiles"))
     if aside:
         sentences.append(f"tiles of other sources that were put aside: {', '.join(aside)}")
+    sentences += [
+        f"{path} has learned from pictures and prices of sales; delete it, then run `housevis finetune` again"
+        for path in learned_weights(project.config.name)
+    ]
     sentences += [f"{path} was exported and is not there or cannot be read" for path in unseen]
     sentences.append(
         "copies of exports, results of `housevis estimate` and `housevis explain`, "

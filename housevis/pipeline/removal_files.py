@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -60,6 +61,16 @@ def remove_features(workspace: Workspace, image_keys: Sequence[str]) -> int:
         return 0
     folders = [folder for folder in workspace.features.iterdir() if folder.is_dir()]
     return sum(FeatureStore(folder).remove(image_keys) for folder in folders)
+
+
+def remove_training_caches(workspace: Workspace) -> int:
+    """Delete what `finetune` keeps of pictures and sales, as it can be made again; the number of files."""
+    folders = [workspace.layer3_maps, workspace.finetuning]
+    files = sum(path.is_file() for folder in folders for path in folder.rglob("*"))
+    for folder in folders:
+        if folder.is_dir():
+            shutil.rmtree(folder)
+    return files
 
 
 def remove_imagery(

@@ -24,6 +24,9 @@ from housevis.vision.networks import (
 from housevis.vision.torchvision_import import import_torchvision
 from housevis.vision.weights import Weights, read_weights
 
+FINETUNED = "finetuned"
+"""Metadata of a weights file: on what its weights were trained further, as a phrase."""
+
 _PREPROCESSING = 1
 _EFFICIENTNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _LABELS = {
@@ -43,9 +46,12 @@ class Backbone:
         weights_sha256: Hex SHA-256 of the weights file.
         input_size: Pixels per side of the pictures it takes.
         choice: Which backbone was taken and why, as a sentence.
+        finetuned: On what its weights were trained further, as a phrase;
+            empty where they were not.
 
     Attributes:
-        channels: `K`, the channels of the feature map.
+        channels: `K`, the channels of the feature map; twice those of the network
+            where the middle of the picture is pooled once more.
         grid: `(h, w)`, the cells of the feature map.
         fingerprint: Name, weights hash, preprocessing version and input size:
             equal fingerprints mean equal features.
@@ -53,15 +59,25 @@ class Backbone:
     """
 
     def __init__(
-        self, name: str, module: PictureNetwork, *, weights_sha256: str, input_size: int, choice: str
+        self,
+        name: str,
+        module: PictureNetwork,
+        *,
+        weights_sha256: str,
+        input_size: int,
+        choice: str,
+        finetuned: str = "",
     ) -> None:
         self.name = name
         self.module = module.eval().requires_grad_(False)
         self.input_size = input_size
         self.choice = choice
+        self.finetuned = finetuned
         self.fingerprint = (
             f"{name} weights={weights_sha256} preprocessing={_PREPROCESSING} input={input_size}"
         )
+        if module.pooling != "average":
+            self.fingerprint += f" pooling={module.pooling}"
         with torch.no_grad():
             maps, _ = self.module(torch.zeros(1, input_size, input_size, 3, dtype=torch.uint8))
         self.channels = int(maps.shape[1])
@@ -91,7 +107,11 @@ class Backbone:
 
     def _deviation(self) -> str:
         shape = f"{self.channels} channels on {self.grid[0]} x {self.grid[1]} cells"
-        if self.name == "resnet50":
+        if self.module.pooling == "average-and-centre":
+            shape += ", half of them of the middle of the picture"
+        if self.finetuned:
+            return f"paper C takes ImageNet weights; these are {self.finetuned} ({shape})"
+        if self.name == "resnet50" and self.module.pooling == "average":
             size = "" if self.input_size == 224 else f", at {self.input_size} pixels: {shape}"
             return f"none: ResNet-50 with ImageNet weights, as in paper C{size}"
         return (
@@ -133,7 +153,7 @@ def load_backbone(section: VisionSection) -> Backbone:
 def _load_automatically(section: VisionSection) -> Backbone:
     if section.weights is not None:
         weights = read_weights(section.weights, section.weights_sha256)
-        name = _network_of(weights)
+        name = network_of(weights)
         return _build(section, name, weights, f"{_LABELS[name]}: the network of {section.weights.name}")
     try:
         file = imagenet_resnet50_file()
@@ -170,22 +190,34 @@ def _load_named(section: VisionSection, name: str, choice: str) -> Backbone:
 def _build(section: VisionSection, name: str, weights: Weights, choice: str) -> Backbone:
     module: PictureNetwork
     if name == "efficientnet-lite0":
-        module = efficientnet_lite0_network(weights, section.image_size)
+        module = efficientnet_lite0_network(weights, section.image_size, section.pooling)
     else:
         module = resnet50_network(
-            weights, through_layer4=name == "resnet50", stride=_stride_form(weights, name)
+            weights,
+            through_layer4=name == "resnet50",
+            stride=stride_form(weights, name),
+            pooling=section.pooling,
         )
-    return Backbone(name, module, weights_sha256=weights.sha256, input_size=section.image_size, choice=choice)
+    return Backbone(
+        name,
+        module,
+        weights_sha256=weights.sha256,
+        input_size=section.image_size,
+        choice=choice,
+        finetuned=weights.metadata.get(FINETUNED, ""),
+    )
 
 
-def _stride_form(weights: Weights, name: str) -> StrideForm:
+def stride_form(weights: Weights, name: str) -> StrideForm:
+    """Which form of ResNet-50 the weights belong to: what the file says, else what is usual for it."""
     stated = weights.metadata.get("stride", "")
     if "3x3" in stated:
         return "3x3"
     return "first 1x1" if "1x1" in stated or name == "resnet50-trunk" else "3x3"
 
 
-def _network_of(weights: Weights) -> str:
+def network_of(weights: Weights) -> str:
+    """The backbone that the weights belong to, by the names of their parameters."""
     if "_conv_stem.weight" in weights.tensors:
         return "efficientnet-lite0"
     return "resnet50" if "layer4.0.conv1.weight" in weights.tensors else "resnet50-trunk"
