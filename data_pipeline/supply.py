@@ -78,7 +78,8 @@ class Supply:
         elif local is None:
             origin["address"] = self.provider.address
         elif local.source == "sample-market" and self.town is not None:
-            origin["sample_market"] = self.town.model_dump(mode="json", exclude={"trend"})
+            prices_alone = {"trend", "monthly_change", "turn_at"}
+            origin["sample_market"] = self.town.model_dump(mode="json", exclude=prices_alone)
         else:
             origin["file"] = str(local.path)
         if self.provider.pixel_ratio != 1:

@@ -19,11 +19,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--houses", type=int, default=1500, help="how many houses are listed (default 1500)")
     parser.add_argument("--seed", type=int, default=1, help="any whole number (default 1)")
     parser.add_argument("--trend", choices=TRENDS, default="steady", help="how the market moves")
+    parser.add_argument("--monthly-change", type=float, help="percent a month, in place of --trend")
+    parser.add_argument("--turn-at", type=float, help="share of the 28 months after which the change turns")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument("--no-truth", action="store_true", help="write listings.csv only")
     options = parser.parse_args(arguments)
     try:
-        market = SampleMarket(options.houses, options.seed, options.trend)
+        market = SampleMarket(
+            options.houses, options.seed, options.trend, options.monthly_change, options.turn_at
+        )
         listings = options.out / "listings.csv"
         try:
             market.write_listings(listings)

@@ -67,12 +67,22 @@ class SampleMarket:
         trend: How the market moves over the 28 months: ``steady`` rises by 3 % a year,
             ``flat`` stays, ``falling`` drops by 4 % a year, ``turning`` rises by 5 % a
             year for 17 months and then falls at the same pace.
+        monthly_change: Percent that prices change in a month, in place of `trend`.
+        turn_at: Share of the 28 months after which `monthly_change` has the other sign.
 
     Raises:
-        UsageError: If `houses` is not positive or the trend is unknown.
+        UsageError: If `houses` is not positive, the trend is unknown, or the market turns
+            without a monthly change.
     """
 
-    def __init__(self, houses: int = 1500, seed: int = 1, trend: Trend = "steady") -> None:
+    def __init__(
+        self,
+        houses: int = 1500,
+        seed: int = 1,
+        trend: Trend = "steady",
+        monthly_change: float | None = None,
+        turn_at: float | None = None,
+    ) -> None:
         if houses < 1:
             raise UsageError(
                 f"a town of {houses} houses cannot be built", remedy="Ask for at least one house."
@@ -81,7 +91,18 @@ class SampleMarket:
             raise UsageError(f"unknown market trend {trend!r}", remedy=f"Choose one of: {', '.join(TRENDS)}.")
         self.house_count = houses
         self.seed = seed
+        if monthly_change is not None and monthly_change <= -100.0:
+            raise UsageError(
+                f"prices cannot change by {monthly_change:g} % a month", remedy="Stay above -100 %."
+            )
+        if turn_at is not None and (monthly_change is None or not 0.0 <= turn_at <= 1.0):
+            raise UsageError(
+                f"the market cannot turn at {turn_at:g} of the sale period",
+                remedy="Give a share from 0 to 1, together with the monthly change that turns.",
+            )
         self.trend: Trend = trend
+        self.monthly_change = monthly_change
+        self.turn_at = turn_at
         self.plan = Plan(houses, seed)
         self._warp = Warp(seed)
         self._lock = threading.RLock()
@@ -315,7 +336,7 @@ class SampleMarket:
             levels = {
                 "attributes": attribute_level(house.dwelling),
                 "location": location_level(east, north),
-                "market": market_level(self.trend, day),
+                "market": market_level(self.trend, day, self.monthly_change, self.turn_at),
                 "noise": noise,
             }
             total = sum(levels.values()) + sum(effects.values())
@@ -381,6 +402,8 @@ class SampleMarket:
             "houses": self.house_count,
             "seed": self.seed,
             "trend": self.trend,
+            "monthly_change": self.monthly_change,
+            "turn_at": self.turn_at,
             "size": PICTURE_SIZE,
             "zoom": ZOOM,
         }

@@ -46,9 +46,22 @@ def driver_effects(shares: Mapping[str, float]) -> dict[str, float]:
     return effects
 
 
-def market_level(trend: Trend, day: int) -> float:
-    """Log of the market's level `day` days after the first possible sale."""
+def market_level(
+    trend: Trend, day: int, monthly_change: float | None = None, turn_at: float | None = None
+) -> float:
+    """Log of the market's level `day` days after the first possible sale.
+
+    Args:
+        trend: A named trend; counts only without `monthly_change`.
+        day: Days after :data:`FIRST_SALE`.
+        monthly_change: Percent that prices change in a month, compounded.
+        turn_at: Share of :data:`SALE_DAYS` after which prices fall as fast as
+            they rose, or rise as fast as they fell; None never turns.
+    """
     years = day / 365.25
+    if monthly_change is not None:
+        turn = math.inf if turn_at is None else turn_at * SALE_DAYS / 365.25
+        return 12.0 * math.log1p(monthly_change / 100.0) * (min(years, turn) - max(years - turn, 0.0))
     if trend == "flat":
         return 0.0
     if trend == "turning":

@@ -57,6 +57,16 @@ class SampleMarketSection(Section):
     houses: int = Field(1500, ge=100)
     seed: int = Field(1, ge=0, le=_LARGEST_SEED)
     trend: Literal["steady", "flat", "falling", "turning"] = "steady"
+    monthly_change: float | None = Field(None, ge=-20, le=20)
+    """Percent that prices change in a month, in place of `trend`."""
+    turn_at: float | None = Field(None, ge=0, le=1)
+    """Share of the 28 months after which `monthly_change` has the other sign."""
+
+    @model_validator(mode="after")
+    def _check(self) -> SampleMarketSection:
+        if self.turn_at is not None and self.monthly_change is None:
+            raise ValueError("turn_at needs monthly_change, the change that turns")
+        return self
 
 
 class ListingsSection(Section):
@@ -169,6 +179,8 @@ class VisionSection(Section):
     image_size: int = Field(224, ge=64)
     """Pixels per side of the network's input."""
     batch_size: int = Field(32, ge=1)
+    pooling: Literal["average", "average-and-centre"] = "average"
+    """What is averaged over: the whole picture, or also its middle by itself, where the house stands."""
 
 
 class SiameseSection(Section):
@@ -213,6 +225,11 @@ class PricingSection(Section):
     """``in-sample`` is the paper's recipe: the ranker is fitted on the sales the booster trusts.
 
     ``none`` uses no pictures at all: attributes alone.
+    """
+    market_index: Literal["none", "hedonic", "repeat-sales", "rolling-residual"] = "none"
+    """What takes the place of the month of sale: a level of the market that is carried to the valuation date.
+
+    See :mod:`housevis.pricing.market_index`.
     """
     comparables: int = Field(0, ge=0)
     """Nearest other sales whose prices become features of a house, such as 60; 0 uses none.
@@ -291,6 +308,11 @@ class Config(Section):
         if not _RUN_NAME.fullmatch(self.name):
             raise ValueError(
                 f"name {self.name!r} must be letters, digits, '.', '_' or '-', as it names a folder"
+            )
+        if self.vision.pooling == "average-and-centre" and self.imagery.framing != "centred":
+            raise ValueError(
+                "vision.pooling average-and-centre needs imagery.framing centred: in a tile the house "
+                "may stand anywhere"
             )
         listings = self.listings
         if self.sample_market is None and listings.path is None and listings.query is None:
