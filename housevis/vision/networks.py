@@ -19,24 +19,45 @@ from housevis.vision.weights import Weights
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 IMAGENET_DEVIATION = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 
+Pooling = Literal["average", "average-and-centre"]
+"""Whether the middle of the picture, where the house stands, is pooled once more by itself."""
+
 StrideForm = Literal["first 1x1", "3x3"]
 """Which convolution of a downsampling bottleneck carries the stride."""
+
+
+CENTRE_SHARE = 3 / 7
+"""Part of the picture's width and height that its middle takes: 29 m of 67 m at zoom 18, about a lot."""
 
 
 class PictureNetwork(nn.Module):
     """Preprocessing, a convolutional trunk, and global average pooling.
 
+    With the pooling ``"average-and-centre"`` every channel is there twice:
+    as it is, and seen through a window on the middle of the picture, where
+    the house stands. The window has the mean 1, so that the global average
+    of such a channel is its average over the middle. What follows takes both
+    for channels like any other, and the closed form of the grad-weights
+    holds for both.
+
     Args:
-        trunk: Maps float `(N, 3, H, W)` to the feature map `(N, K, h, w)`.
+        trunk: Maps float `(N, 3, H, W)` to the feature map `(N, C, h, w)`.
         mean: Per RGB channel, subtracted from the 0..255 value.
         deviation: Per RGB channel, divided by.
+        pooling: What the channels of the result are: those `C` of the trunk,
+            or those and `C` more of the middle.
     """
 
     def __init__(
-        self, trunk: nn.Module, mean: tuple[float, float, float], deviation: tuple[float, float, float]
+        self,
+        trunk: nn.Module,
+        mean: tuple[float, float, float],
+        deviation: tuple[float, float, float],
+        pooling: Pooling = "average",
     ) -> None:
         super().__init__()
         self.trunk = trunk
+        self.pooling = pooling
         self.mean: torch.Tensor
         self.deviation: torch.Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
@@ -53,7 +74,24 @@ class PictureNetwork(nn.Module):
         """
         pixels = images.permute(0, 3, 1, 2).to(torch.float32)
         maps = self.trunk((pixels - self.mean) / self.deviation).to(torch.float32)
+        if self.pooling == "average-and-centre":
+            maps = torch.cat([maps, maps * centre_window(maps.shape[2], maps.shape[3]).to(maps)], dim=1)
         return maps, maps.mean(dim=(2, 3))
+
+
+def centre_window(height: int, width: int) -> torch.Tensor:
+    """How much of each cell `(h, w)` lies in the middle of the picture, scaled to the mean 1."""
+    rows, columns = _middle_of(height), _middle_of(width)
+    window = rows[:, None] * columns[None, :]
+    return window / window.mean()
+
+
+def _middle_of(cells: int) -> torch.Tensor:
+    """Part `(cells,)` of each cell of a line that lies in its middle."""
+    edges = torch.linspace(0.0, 1.0, cells + 1, dtype=torch.float64)
+    first, last = (1 - CENTRE_SHARE) / 2, (1 + CENTRE_SHARE) / 2
+    inside = edges.clamp(first, last).diff() * cells
+    return torch.where(inside > 1e-9, inside, 0.0)
 
 
 class _EfficientNetTrunk(nn.Module):
@@ -65,7 +103,9 @@ class _EfficientNetTrunk(nn.Module):
         return self.network.extract_features(pixels)  # type: ignore[operator]
 
 
-def resnet50_network(weights: Weights, *, through_layer4: bool, stride: StrideForm) -> PictureNetwork:
+def resnet50_network(
+    weights: Weights, *, through_layer4: bool, stride: StrideForm, pooling: Pooling = "average"
+) -> PictureNetwork:
     """ResNet-50 without its classifier.
 
     Args:
@@ -74,6 +114,7 @@ def resnet50_network(weights: Weights, *, through_layer4: bool, stride: StrideFo
             pixels), False to stop after layer3 (`K = 1024`, 14 x 14).
         stride: ``"first 1x1"`` is the original form of 2015, together with a
             max-pool without padding that rounds up; ``"3x3"`` is torchvision's.
+        pooling: As in :class:`PictureNetwork`.
 
     Raises:
         WeightsError: A parameter is missing or of another shape.
@@ -93,10 +134,12 @@ def resnet50_network(weights: Weights, *, through_layer4: bool, stride: StrideFo
     for part in parts:
         trunk.add_module(part, getattr(network, part))
     _load(trunk, weights.tensors, "ResNet-50")
-    return PictureNetwork(trunk, IMAGENET_MEAN, IMAGENET_DEVIATION)
+    return PictureNetwork(trunk, IMAGENET_MEAN, IMAGENET_DEVIATION, pooling)
 
 
-def efficientnet_lite0_network(weights: Weights, image_size: int) -> PictureNetwork:
+def efficientnet_lite0_network(
+    weights: Weights, image_size: int, pooling: Pooling = "average"
+) -> PictureNetwork:
     """EfficientNet-Lite0 without its classifier: `K = 1280`, 7 x 7 at 224 pixels.
 
     Raises:
@@ -108,7 +151,8 @@ def efficientnet_lite0_network(weights: Weights, image_size: int) -> PictureNetw
     _load(network, weights.tensors, "EfficientNet-Lite0")
     network._dropout = nn.Identity()
     network._fc = nn.Identity()
-    return PictureNetwork(_EfficientNetTrunk(network), (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
+    trunk = _EfficientNetTrunk(network)
+    return PictureNetwork(trunk, (127.0, 127.0, 127.0), (128.0, 128.0, 128.0), pooling)
 
 
 def _load(network: nn.Module, tensors: Mapping[str, torch.Tensor], name: str) -> None:

@@ -14,6 +14,7 @@ from housevis.explain import SCALARS, rank_grad_weights
 from housevis.explain.gradcam import layer_grad_weights, rank_scalar
 from housevis.explain.gradweights import closed_form_weights, draw_partners, keep_top_channels, pair_factors
 from housevis.vision.backbones import load_backbone
+from housevis.vision.networks import PictureNetwork
 from housevis.vision.siamese import RankSiamese, fit_rank_siamese
 
 
@@ -100,6 +101,21 @@ def test_closed_form_equals_autograd_on_a_small_network(scalar: str) -> None:
     )
     prices = np.random.default_rng(8).integers(1, 5, 9) * 1000.0
     compare_with_autograd(RankBranch(trunk, RankSiamese(16, 4)), torch.rand(9, 3, 32, 32), prices, scalar)
+
+
+@pytest.mark.parametrize("scalar", ["loss-against", "ordering"])
+def test_closed_form_equals_autograd_where_the_middle_is_pooled_once_more(scalar: str) -> None:
+    torch.manual_seed(2)
+    trunk = nn.Sequential(nn.Conv2d(3, 6, 5, stride=4), nn.ReLU(), nn.Conv2d(6, 5, 3), nn.ReLU())
+    network = PictureNetwork(trunk, (127.0,) * 3, (128.0,) * 3, "average-and-centre").eval()
+
+    class Maps(nn.Module):
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            return network(pixels)[0]
+
+    pictures = torch.randint(0, 256, (9, 41, 41, 3), dtype=torch.uint8)
+    prices = np.random.default_rng(8).integers(1, 5, 9) * 1000.0
+    compare_with_autograd(RankBranch(Maps(), RankSiamese(10, 4)), pictures, prices, scalar)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from housevis.core.config import VisionSection
 from housevis.core.errors import ModelError, WeightsError
 from housevis.vision import backbones
 from housevis.vision.backbones import Backbone, imagenet_resnet50_file, load_backbone
+from housevis.vision.networks import centre_window
 from housevis.vision.torchvision_import import import_torchvision
 
 
@@ -54,6 +55,36 @@ def test_efficientnet_equals_the_reference_package(efficientnet: Backbone, pictu
     assert (efficientnet.channels, efficientnet.grid) == (1280, (7, 7))
     torch.testing.assert_close(maps, expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(efficientnet.pool(maps), expected.mean(dim=(2, 3)), rtol=1e-4, atol=1e-5)
+
+
+def test_the_middle_of_the_picture_is_pooled_once_more(efficientnet: Backbone, pictures: np.ndarray) -> None:
+    section = VisionSection(backbone="efficientnet-lite0", pooling="average-and-centre")
+    backbone = load_backbone(section)
+    images = torch.from_numpy(pictures[:2])
+    whole, maps = efficientnet.feature_map(images), backbone.feature_map(images)
+
+    assert (backbone.channels, backbone.grid) == (2560, (7, 7))
+    torch.testing.assert_close(maps[:, :1280], whole)
+    assert maps[:, 1280:, [0, 1, 5, 6]].abs().max() == 0
+    assert maps[:, 1280:, :, [0, 1, 5, 6]].abs().max() == 0
+    pooled = backbone.pool(maps)
+    torch.testing.assert_close(pooled[:, :1280], efficientnet.pool(whole))
+    torch.testing.assert_close(pooled[:, 1280:], whole[:, :, 2:5, 2:5].mean(dim=(2, 3)), rtol=1e-4, atol=1e-5)
+    assert "half of them of the middle" in backbone.deviation
+    assert backbone.fingerprint == f"{efficientnet.fingerprint} pooling=average-and-centre"
+
+
+@pytest.mark.parametrize("cells", [7, 10, 14])
+def test_the_window_on_the_middle_weighs_cells_by_what_lies_in_it(cells: int) -> None:
+    window = centre_window(cells, 2 * cells)
+
+    assert window.shape == (cells, 2 * cells)
+    assert float(window.mean()) == pytest.approx(1.0)
+    torch.testing.assert_close(window, window.flip(0))
+    torch.testing.assert_close(window, window.flip(1))
+    assert float(window.max()) == pytest.approx((7 / 3) ** 2)
+    inside = (window > 0).any(dim=1).nonzero().flatten() + 0.5
+    assert float(abs(inside / cells - 0.5).max()) < 3 / 14 + 0.5 / cells
 
 
 def test_resnet50_from_a_local_pth_equals_torchvision(
