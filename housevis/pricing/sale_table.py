@@ -169,11 +169,11 @@ def _named(X: pd.DataFrame, names: Sequence[str], optional: Sequence[str]) -> pd
             f"the model needs the feature {missing[0]!r}, which is not given",
             remedy=f"It takes: {', '.join(names)}.",
         )
-    given = [name for name in names if name not in optional or name in X.columns]
-    here = X[
-        [*dict.fromkeys([*given, *(["sale_date"] if dated else [])])] if "sale_month" in absent else given
-    ]
-    return encode(here, given).reindex(columns=list(names)) if given else pd.DataFrame(index=X.index)
+    given = [name for name in names if name not in absent or name == "sale_month"]
+    columns = [name for name in given if name in X.columns]
+    if "sale_month" in absent:
+        columns.append("sale_date")
+    return encode(X[columns], given).reindex(columns=list(names))
 
 
 def _numbers(model: BaseEstimator, table: pd.DataFrame, fitting: bool) -> Array:
