@@ -209,11 +209,11 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
             found = f"{self.sales_with_picture_} sales with a picture of {self.sales_}"
             self._enough(self.sales_with_picture_, found)
         log_price = np.log(price)
-        self.typical_log_price_ = float(np.median(log_price))
         self.market_index_ = self._fit_market_index(table, price, section)
         target = log_price
         if self.market_index_ is not None:
             target = log_price - self.market_index_.level(table.sale_dates)
+        self.typical_log_price_ = float(np.median(target))
         features = self._boosted_attributes(table)
         self.comparables_: ComparableSales | None = None
         if self.comparables and set(LOCATION) <= set(self.attributes_):
@@ -221,7 +221,7 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
             features = np.hstack([features, self.comparables_.fit_transform(table.sales(), target)])
         self.without_picture_: Boosters = ()
         self.with_picture_: Boosters = ()
-        if self.attributes_:
+        if features.shape[1]:
             self.without_picture_ = fit_boosters(section, features, target, self.seed, self.num_threads)
         if self.visual_names:
             both = np.column_stack([features, table.visual])[pictured]
@@ -247,16 +247,11 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
         """
         table = self._read(X)
         pictured = table.pictured
-        market, features = self._known(table)
-        log_price = np.full(len(table), self.typical_log_price_)
+        log_price, features = self._known(table)
         if self.with_picture_:
             both = np.column_stack([features, table.visual])[pictured]
-            log_price[pictured] = market[pictured] + mean_prediction(
-                self.with_picture_, both, self.num_threads
-            )
-        if self.without_picture_:
-            rest = mean_prediction(self.without_picture_, features[~pictured], self.num_threads)
-            log_price[~pictured] = market[~pictured] + rest
+            log_price[pictured] += mean_prediction(self.with_picture_, both, self.num_threads)
+        log_price[~pictured] += self._plain_log_price(features[~pictured])
         return np.exp(log_price)
 
     def used_picture(self, X: Any) -> NDArray[np.bool_]:
@@ -285,12 +280,10 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
                 has no attributes.
         """
         table = self._read(X, visual_needed=False)
-        if not self.without_picture_:
-            raise ModelError(
-                "the model is not fitted on attributes", remedy="Give it at least one attribute."
-            )
+        if not self.attributes_:
+            raise ModelError("the model is not fitted on attributes", remedy="Give it an attribute.")
         market, features = self._known(table)
-        return np.exp(market + mean_prediction(self.without_picture_, features, self.num_threads))
+        return np.exp(market + self._plain_log_price(features))
 
     def contributions(self, X: Any) -> NDArray[np.float64]:
         """Exact TreeSHAP of the log estimates, by LightGBM's own ``pred_contrib``.
@@ -416,6 +409,12 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
         if self.market_index_ is None:
             return np.zeros(len(table)), features
         return self.market_index_.level(table.sale_dates), features
+
+    def _plain_log_price(self, features: Array) -> Array:
+        """Log prices ``(n,)`` without picture, less the market; the median sale where nothing is known."""
+        if not self.without_picture_:
+            return np.full(len(features), self.typical_log_price_)
+        return mean_prediction(self.without_picture_, features, self.num_threads)
 
     def _read(self, X: Any, *, visual_needed: bool = True) -> SaleTable:
         self._check_fitted()
