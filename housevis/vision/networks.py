@@ -38,7 +38,7 @@ class PictureNetwork(nn.Module):
     the house stands. The window has the mean 1, so that the global average
     of such a channel is its average over the middle. What follows takes both
     for channels like any other, and the closed form of the grad-weights
-    holds for both.
+    holds for both. The first pictures say how many cells the window has.
 
     Args:
         trunk: Maps float `(N, 3, H, W)` to the feature map `(N, C, h, w)`.
@@ -62,6 +62,8 @@ class PictureNetwork(nn.Module):
         self.deviation: torch.Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation).view(1, 3, 1, 1), persistent=False)
+        self.window: torch.Tensor | None
+        self.register_buffer("window", None, persistent=False)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Compute the feature map and its global average.
@@ -75,7 +77,9 @@ class PictureNetwork(nn.Module):
         pixels = images.permute(0, 3, 1, 2).to(torch.float32)
         maps = self.trunk((pixels - self.mean) / self.deviation).to(torch.float32)
         if self.pooling == "average-and-centre":
-            maps = torch.cat([maps, maps * centre_window(maps.shape[2], maps.shape[3]).to(maps)], dim=1)
+            if self.window is None:
+                self.window = centre_window(maps.shape[2], maps.shape[3]).to(maps)
+            maps = torch.cat([maps, maps * self.window], dim=1)
         return maps, maps.mean(dim=(2, 3))
 
 

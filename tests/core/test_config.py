@@ -103,6 +103,13 @@ def test_every_example_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
         assert load_config(path).name == path.stem
 
 
+def test_pooling_of_the_middle_needs_pictures_with_the_house_in_the_middle() -> None:
+    table = {"name": "x", "listings": {"path": "sales.csv"}, "vision": {"pooling": "average-and-centre"}}
+    assert parse_config(table, where="x.toml", directory=Path()).vision.pooling == "average-and-centre"
+    with pytest.raises(ConfigError, match="needs imagery.framing centred"):
+        parse_config(table | {"imagery": {"framing": "tile"}}, where="x.toml", directory=Path())
+
+
 def test_bounds_the_wrong_way_round() -> None:
     table = {"name": "x", "listings": {"path": "sales.csv", "bounds": [-122.0, 48.0, -121.0, 47.0]}}
     with pytest.raises(ConfigError, match="the south is not below the north"):

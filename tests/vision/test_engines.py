@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from housevis.core.config import VisionSection
 from housevis.core.errors import ModelError
-from housevis.vision.backbones import Backbone
+from housevis.vision.backbones import Backbone, load_backbone
 from housevis.vision.engines import OpenVinoEngine, TorchEngine, open_engine
 
 BF16_TOLERANCE = 0.15
@@ -35,6 +36,18 @@ def test_both_engines_agree_with_the_float32_reference(
     assert difference(maps, expected.numpy()) < BF16_TOLERANCE
     assert difference(pooled, efficientnet.pool(expected).numpy()) < BF16_TOLERANCE
     np.testing.assert_allclose(maps.mean(axis=(2, 3)), pooled, atol=0.02)
+
+
+@pytest.mark.parametrize("kind", ["openvino", "torch"])
+def test_engines_pool_the_middle_of_the_picture_as_the_reference_does(kind, pictures: np.ndarray) -> None:
+    backbone = load_backbone(VisionSection(backbone="efficientnet-lite0", pooling="average-and-centre"))
+    expected = backbone.pool(backbone.feature_map(torch.from_numpy(pictures[:3]))).numpy()
+    engine = open_engine(backbone, kind, 4, threads=1)
+    maps, pooled = engine.both(pictures[:3])
+    engine.close()
+    assert maps.shape == (3, 2560, 7, 7)
+    assert difference(pooled[:, :1280], expected[:, :1280]) < BF16_TOLERANCE
+    assert difference(pooled[:, 1280:], expected[:, 1280:]) < BF16_TOLERANCE
 
 
 def test_each_output_alone_is_the_same(engine, pictures: np.ndarray) -> None:
