@@ -38,6 +38,8 @@ _BANDWIDTH_RANK: Final = 10
 _SMALLEST_BANDWIDTH: Final = 1.0
 _SKEWED: Final = 1.0
 _FURTHEST_LIKENESS: Final = 1e-9
+_LIKENESS_SHARPNESS: Final = 1.5
+"""Found by cross-validation within the earlier 60 % of King County's sales."""
 
 
 class ComparableSales(TransformerMixin, BaseEstimator):
@@ -64,8 +66,8 @@ class ComparableSales(TransformerMixin, BaseEstimator):
 
     Distances are along great circles, metres. A sale weighs
     ``exp(-d / b)``, `d` its distance and `b` that of the 10th nearest, at
-    least 1 m; by likeness also ``exp(-D / 2)``, `D` the sum of squared
-    differences of the standardised attributes (those skewed to the right are
+    least 1 m; by likeness also ``exp(-1.5 D)``, `D` the mean squared
+    difference of the standardised attributes (those skewed to the right are
     put on a log scale first). A missing attribute counts as an average one.
 
     The features are log prices, log prices per square metre (where
@@ -312,8 +314,11 @@ class ComparableSales(TransformerMixin, BaseEstimator):
         there = found.sales >= 0
         bandwidth = np.maximum(_bandwidth(found), _SMALLEST_BANDWIDTH)
         near = np.where(there, np.exp(-np.where(there, found.metres, 0) / bandwidth[:, None]), 0)
-        difference = ((self._likeness[found.sales] - likeness[:, None, :]) ** 2).sum(axis=2)
-        return near, np.where(there, near * np.exp(-difference / 2) + _FURTHEST_LIKENESS, 0)
+        if not self.attributes_:
+            return near, near
+        difference = ((self._likeness[found.sales] - likeness[:, None, :]) ** 2).mean(axis=2)
+        alike = near * np.exp(-_LIKENESS_SHARPNESS * difference) + _FURTHEST_LIKENESS
+        return near, np.where(there, alike, 0)
 
     def _standardise(self) -> None:
         """Learn the scale of each attribute from the fitted sales."""
