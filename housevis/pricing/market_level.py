@@ -1,49 +1,30 @@
 """The market's level over time, learned from sales and carried beyond the last of them.
 
-The log level is the sum of a constant, a trend whose slope wanders and fades,
-small shocks and a yearly season: the structural time-series model with a
-damped slope (Harvey 1989, ch. 2; Gardner and McKenzie 1985), written in
-continuous time as a Gaussian process, so that gaps and uneven days need no care:
-
-    cov(s, t) = c^2 + v^2/2 (h(s) + h(t) - h(s - t)) + q^2/2 (|s| + |t| - |s - t|)
-                + a^2 cos(2 pi (s - t) / 12)
-    h(d) = 2 tau^2 (|d|/tau - 1 + exp(-|d|/tau))
-
-in months. The slope has the standard deviation `v` and is forgotten with the
-time `tau`; `q` is the shock of a month and `a` the height of the season. No
-setting is chosen by hand or by one best fit: the posterior is averaged over a
-grid of settings, each weighted by the likelihood of the sales. A steady trend
-is thus carried forward, a trend that could be noise is shrunk to zero, and a
-market that has turned moves the weight to slopes that are soon forgotten.
+No setting of :mod:`housevis.pricing.market_prior` is chosen by hand or by one
+best fit: the level is the average over all of them, each weighted by the
+likelihood of the sales. A steady trend is thus carried forward, a trend that
+could be noise or season is shrunk to zero, and when a market has turned, the
+weight moves to settings with a turn as soon as the sales show it.
 """
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from housevis.pricing.market_prior import ALL_SETTINGS, UNTURNED_SETTINGS, Settings
+
 Array = NDArray[np.float64]
-
-_CONSTANT: Final = 1.0
-"""Prior standard deviation of the level as a whole: wide, as values are centred before."""
-
-_SLOPES: Final = (0.0, 0.002, 0.005, 0.01, 0.02)
-"""Standard deviations of the slope, log units a month."""
-_MEMORIES: Final = (3.0, 12.0, 48.0, 192.0)
-"""Times after which a slope is forgotten, months."""
-_SHOCKS: Final = (0.0, 0.004, 0.012)
-"""Standard deviations of what a month adds to the level, log units."""
-_SEASONS: Final = (0.0, 0.02)
-"""Standard deviations of the yearly season's two coefficients, log units."""
 
 _WINSOR: Final = 1.5
 """Residuals count up to so many robust standard deviations (Huber 1964)."""
-_ROBUST_PASSES: Final = 6
+_ROBUST_PASSES: Final = 5
 _LEAST_NOISE: Final = 1e-4
+_LEAST_WEIGHT: Final = 1e-4
+"""Settings that weigh less than this part of the best one are left out of the average."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +73,13 @@ class Observations:
 
 @dataclass(frozen=True)
 class Level:
-    """Posterior of the level at Q times, relative to time 0.
+    """The level at Q times, relative to time 0.
 
     Attributes:
         mean: Log units ``(Q,)``.
         deviation: Standard deviation ``(Q,)`` of the difference to time 0.
-        noise: Standard deviation of one sale around the level (of a pair of
-            sales for pairs), robust, log units.
+        noise: Standard deviation of one observation around the level,
+            robust, log units.
     """
 
     mean: Array
@@ -115,17 +96,22 @@ def learn_level(observations: Observations, times: Array) -> Level:
     Args:
         observations: At least one.
         times: Months ``(Q,)`` from the last sale, in any order.
+
+    Returns:
+        The level at `times`.
     """
-    model = _Model(observations)
+    precision = observations.precision()
     centre = float(np.median(observations.values)) if observations.earlier is None else 0.0
     values = observations.values - centre
-    level = np.zeros(len(observations.times))
-    noise = _LEAST_NOISE
+    expected = np.zeros(len(values))
     for _ in range(_ROBUST_PASSES):
-        pseudo, noise = _winsorised(values, observations.expected(level), observations.spread)
-        level = model.posterior(pseudo, noise, observations.times)[0]
-    pseudo, noise = _winsorised(values, observations.expected(level), observations.spread)
-    mean, deviation = model.posterior(pseudo, noise, times, relative=True)
+        pseudo, noise = _winsorised(values, expected, observations.spread)
+        posterior = _Posterior(UNTURNED_SETTINGS, observations, precision, pseudo, noise)
+        expected = observations.expected(posterior.mean_at_observations())
+    pseudo, noise = _winsorised(values, expected, observations.spread)
+    mean, deviation = _Posterior(ALL_SETTINGS, observations, precision, pseudo, noise).change_since_zero(
+        times
+    )
     return Level(mean, deviation, noise)
 
 
@@ -139,75 +125,38 @@ def _winsorised(values: Array, expected: Array, spread: Array) -> tuple[Array, f
     return expected + spread * scale * clipped / inside, max(noise, _LEAST_NOISE)
 
 
-class _Model:
-    """The average over the grid of settings, for one design."""
+class _Posterior:
+    """The level given the observations, for each of G settings and averaged over them."""
 
-    def __init__(self, observations: Observations) -> None:
-        self._observations = observations
-        self._precision = observations.precision()
-        self._prior = _covariances(observations.times, observations.times)
-
-    def posterior(
-        self, values: Array, noise: float, times: Array, *, relative: bool = False
-    ) -> tuple[Array, Array]:
-        """Mean and standard deviation ``(Q,)`` at `times`; `relative` to time 0."""
-        precision = self._precision / noise**2
-        response = self._observations.response(values) / noise**2
-        system = np.eye(len(precision)) + precision @ self._prior
-        alpha = np.linalg.solve(system, np.broadcast_to(response[:, None], (*system.shape[:2], 1)))[..., 0]
-        fit = np.einsum("gk,k->g", np.einsum("gkl,gl->gk", self._prior, alpha), response)
-        evidence = 0.5 * (fit - np.linalg.slogdet(system)[1])
+    def __init__(
+        self, settings: Settings, observations: Observations, precision: Array, values: Array, noise: float
+    ) -> None:
+        self._times = observations.times
+        self._precision = precision / noise**2
+        response = observations.response(values) / noise**2
+        prior = settings.covariances(self._times, self._times)
+        system = np.eye(len(response)) + self._precision @ prior
+        columns = np.broadcast_to(response[:, None], (len(settings), len(response), 1))
+        alpha = np.linalg.solve(system, columns)[..., 0]
+        fitted = np.einsum("gkl,gl->gk", prior, alpha)
+        evidence = 0.5 * (fitted @ response - np.linalg.slogdet(system)[1]) + np.log(settings.weight)
         weight = np.exp(evidence - evidence.max())
-        weight /= weight.sum()
+        kept = weight >= _LEAST_WEIGHT
+        self._settings = settings.only(kept)
+        self._weight = weight[kept] / weight[kept].sum()
+        self._system, self._alpha, self._fitted = system[kept], alpha[kept], fitted[kept]
 
-        origin = np.zeros(1)
-        cross = _covariances(times, self._observations.times)
-        own = _variances(times)
-        if relative:
-            own = _variances(times, of_difference_to_zero=True)
-            cross = cross - _covariances(origin, self._observations.times)
-        means = np.einsum("gqk,gk->gq", cross, alpha)
-        explained = np.linalg.solve(system, precision @ cross.transpose(0, 2, 1))
-        variances = np.maximum(own - np.einsum("gqk,gkq->gq", cross, explained), 0.0)
-        mean = weight @ means
-        return mean, np.sqrt(weight @ (variances + (means - mean) ** 2))
+    def mean_at_observations(self) -> Array:
+        """Mean ``(K,)`` of the level at the times of the observations."""
+        return np.asarray(self._weight @ self._fitted)
 
-
-def _grid() -> Array:
-    """Settings ``(G, 4)``: slope, memory, shock, season. A slope of 0 needs one memory only."""
-    return np.array(
-        [
-            (slope, memory, shock, season)
-            for slope, memory, shock, season in itertools.product(_SLOPES, _MEMORIES, _SHOCKS, _SEASONS)
-            if slope or memory == _MEMORIES[0]
-        ]
-    )
-
-
-_SETTINGS: Final = _grid()
-
-
-def _moved(distance: Array) -> tuple[Array, Array]:
-    """Variance ``(G, ...)`` of the level's move over a distance in months, and the season's cosine."""
-    slope, memory, shock, _ = (column.reshape(-1, *([1] * distance.ndim)) for column in _SETTINGS.T)
-    span = np.abs(distance) / memory
-    trend = 2.0 * (slope * memory) ** 2 * (span + np.expm1(-span))
-    return trend + shock**2 * np.abs(distance), np.cos(2.0 * np.pi * distance / 12.0)
-
-
-def _covariances(first: Array, second: Array) -> Array:
-    """Prior covariance of the level ``(G, len(first), len(second))``."""
-    across, cosine = _moved(first[:, None] - second[None, :])
-    from_first, _ = _moved(first)
-    from_second, _ = _moved(second)
-    season = _SETTINGS[:, 3, None, None] ** 2 * cosine
-    return _CONSTANT**2 + 0.5 * (from_first[:, :, None] + from_second[:, None, :] - across) + season
-
-
-def _variances(times: Array, *, of_difference_to_zero: bool = False) -> Array:
-    """Prior variance ``(G, Q)`` of the level, or of its difference to time 0."""
-    moved, cosine = _moved(times)
-    season = _SETTINGS[:, 3, None] ** 2
-    if of_difference_to_zero:
-        return moved + 2.0 * season * (1.0 - cosine)
-    return _CONSTANT**2 + moved + season
+    def change_since_zero(self, times: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation ``(Q,)`` of the level's difference to time 0."""
+        cross = self._settings.covariances(times, self._times)
+        cross = cross - self._settings.covariances(np.zeros(1), self._times)
+        means = np.einsum("gqk,gk->gq", cross, self._alpha)
+        explained = np.linalg.solve(self._system, self._precision @ cross.transpose(0, 2, 1))
+        unexplained = self._settings.change_variances(times) - np.einsum("gqk,gkq->gq", cross, explained)
+        mean = self._weight @ means
+        variance = self._weight @ (np.maximum(unexplained, 0.0) + (means - mean) ** 2)
+        return mean, np.sqrt(variance)
