@@ -49,14 +49,14 @@ def measure_town(seed: int, runs_folder: Path) -> list[dict[str, Any]]:
                         sold.pooled[train],
                         sold.groups[train],
                         config.model_copy(update={"pricing": pricing}),
-                        penalty=penalty,
+                        penalties={"price": penalty},
                     )
                     features = model.features(sold.sales[later], sold.pooled[later])
                     with_picture = metrics.pe(model.price_model.predict(features), price[later])
                     without = metrics.pe(model.price_model.predict_without_picture(features), price[later])
                     row[f"gain {recipe}"] = float(with_picture - without)
                     bar.advance()
-                scores = model.ranker.score(sold.pooled)
+                scores = model.picture_ranker().score(sold.pooled)
                 row["rank accuracy, earlier"] = rank_accuracy(scores[train], price[train], seed=1)
                 row["rank accuracy, later"] = rank_accuracy(scores[later], price[later], seed=1)
                 rows.append(row)

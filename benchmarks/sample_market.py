@@ -29,13 +29,13 @@ from housevis.pipeline.embedding import PictureLoader, house_places
 from housevis.pipeline.explaining import Explainer
 from housevis.pipeline.project import Project, open_project
 from housevis.pipeline.sold import EARLIER, load_sold_houses
-from housevis.pipeline.training import ranker_penalty
+from housevis.pipeline.training import learner_penalties
 from housevis.pipeline.truth import open_town, score_attention
 from housevis.runs import find_run, package_versions, write_json
 from housevis.vision.backbones import Backbone, load_backbone
 from housevis.vision.embed import iterate_features
 from housevis.vision.engines import open_engine
-from housevis.vision.siamese import fit_rank_siamese
+from housevis.vision.objectives import fit_learner
 
 PROJECT = Path(__file__).resolve().parents[1]
 CALIBRATION_PICTURES = 64
@@ -86,7 +86,7 @@ def random_network_heats(project: Project, house_ids: list[str], penalty: float)
             return iterate_features(loader.pixels, [places[house_id] for house_id in ids], engine, want=want)
 
         pooled = np.concatenate([batch.pooled for batch in batches(train_ids, "pooled")])
-        ranker = fit_rank_siamese(pooled, prices, config.siamese, config.seed, penalty=penalty)
+        ranker = fit_learner("rank", pooled, np.log(prices), config.siamese, config.seed, penalty=penalty)
         layers = {name.replace(".", "_"): value.numpy() for name, value in ranker.state_dict().items()}
         database = rank_grad_weights(
             **layers,
@@ -118,7 +118,7 @@ def measure_town(seed: int, backbone: str, runs_folder: Path) -> dict[str, Any]:
         run = find_run(runs_folder, config.name)
         sold = load_sold_houses(project)
         later = sold.sales.loc[~sold.is_earlier & (sold.image_keys != ""), "house_id"].astype(str).tolist()
-        heats = random_network_heats(project, later, ranker_penalty(project, run, sold))
+        heats = random_network_heats(project, later, learner_penalties(project, run, sold)["price"])
         assert config.sample_market is not None
         scores = score_attention(open_town(config.sample_market), later, {"random network": heats})
         figures = run.metrics()
@@ -128,7 +128,7 @@ def measure_town(seed: int, backbone: str, runs_folder: Path) -> dict[str, Any]:
             "seed": seed,
             "later_sales": headline["sales"],
             "rank_accuracy": figures["rank_accuracy"],
-            "penalty": figures["split"]["penalty"],
+            "penalty": figures["split"]["penalty"]["price"],
             "share_without": headline["share_without"],
             "share_with": headline["share_with"],
             "gain": {name: headline[f"gain{end}"] for name, end in _ENDS.items()},

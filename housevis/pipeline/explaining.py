@@ -29,7 +29,7 @@ from housevis.pipeline.valuation import ValuationModel
 from housevis.runs import Run
 from housevis.vision.backbones import load_backbone
 from housevis.vision.embed import fit_picture
-from housevis.vision.siamese import RankSiamese
+from housevis.vision.siamese import FeatureLearner
 
 STEP = "explain"
 GRAD_WEIGHTS = "grad-weights.safetensors"
@@ -39,11 +39,11 @@ class Explainer:
     """One model's ranker and grad-weights: a map for any picture, without back-propagation.
 
     Args:
-        ranker: The rank siamese.
+        ranker: The feature learner.
         database: Its grad-weights.
     """
 
-    def __init__(self, ranker: RankSiamese, database: GradWeightDatabase) -> None:
+    def __init__(self, ranker: FeatureLearner, database: GradWeightDatabase) -> None:
         self._ranker = ranker
         self._transfer = Transfer(database)
 
@@ -132,11 +132,12 @@ def build_grad_weights(config: Config, run: Run, sold: SoldHouses, model_id: str
         return GradWeightDatabase.load(folder / GRAD_WEIGHTS, backbone_fingerprint=backbone["fingerprint"])
     rows = sold.training_rows(model_id) & (sold.image_keys != "")
     ranker = ValuationModel.load(folder).picture_ranker()
+    head_weight, head_bias = (part.detach().numpy() for part in ranker.ordering())
     database = rank_grad_weights(
         embedding_weight=ranker.embedding.weight.detach().numpy(),
         embedding_bias=ranker.embedding.bias.detach().numpy(),
-        head_weight=ranker.head.weight.detach().numpy(),
-        head_bias=ranker.head.bias.detach().numpy(),
+        head_weight=head_weight,
+        head_bias=head_bias,
         features=sold.pooled[rows],
         prices=sold.sales.loc[rows, "price"].to_numpy(),
         house_ids=sold.sales.loc[rows, "house_id"].astype(str).tolist(),

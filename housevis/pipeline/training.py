@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from housevis.core.config import Config
-from housevis.core.errors import ModelError
+from housevis.core.config import Config, PricingSection
+from housevis.core.errors import ConfigError, ModelError
 from housevis.core.progress import progress_bar
+from housevis.pipeline.learning_targets import places_of, whole_target
 from housevis.pipeline.project import Project
 from housevis.pipeline.results import StepResult, percent
 from housevis.pipeline.sold import EARLIER, SERVING, SoldHouses, load_sold_houses, start_run
 from housevis.pipeline.valuation import ValuationModel, fit_valuation_model, is_complete
-from housevis.pricing.attributes import check_attributes
-from housevis.pricing.model import MINIMUM_SALES
+from housevis.pricing.attributes import LOCATION, check_attributes
+from housevis.pricing.model import MARKET, MINIMUM_SALES
 from housevis.runs import Run, read_json, write_json
 from housevis.vision.penalty import choose_penalty
 from housevis.vision.siamese import rank_accuracy
@@ -32,8 +33,8 @@ FEW_LATER_SALES = 30
 def train(project: Project) -> StepResult:
     """Fit one model per fold of the earlier sales, and one on all of them.
 
-    Each model is a rank siamese (C section 4) and a boosting on attributes +
-    visual features, or a boosting on attributes alone where the configuration
+    Each model is one feature learner per target (C section 4) and a boosting
+    on attributes + visual features, or a boosting on attributes alone where the configuration
     uses no pictures. Models that an earlier, stopped run wrote are kept.
 
     Args:
@@ -42,8 +43,9 @@ def train(project: Project) -> StepResult:
 
     Returns:
         Figures ``run_id``, the numbers of sales and, with pictures,
-        ``penalty`` and ``rank_accuracy`` of the ranker on later sales (None
-        where fewer than two of them can be compared).
+        ``penalty`` (of each target) and ``rank_accuracy`` of the first
+        learner on later sales (None where fewer than two of them can be
+        compared).
 
     Raises:
         RunError: The pictures are not embedded.
@@ -72,7 +74,7 @@ def train(project: Project) -> StepResult:
         "cutoff": sold.cutoff.date().isoformat(),
     }
     if project.config.uses_pictures:
-        figures["penalty"] = ranker_penalty(project, run, sold)
+        figures["penalty"] = learner_penalties(project, run, sold)
         figures["rank_accuracy"] = _rank_accuracy_later(project.config, run, sold)
     seconds = time.perf_counter() - started
     run.finish(STEP, seconds, figures)
@@ -83,11 +85,13 @@ def check_sold_houses(config: Config, sold: SoldHouses) -> None:
     """Say what is missing before anything is fitted.
 
     Raises:
-        ConfigError: The sales do not have an attribute, or no value of it.
+        ConfigError: The sales do not have an attribute, or no value of it,
+            or an attribute is left out that another setting needs.
         ModelError: A model would learn from too few sales, or from too few
             with a picture, or no later sale has one.
     """
     check_attributes(sold.sales, config.pricing.attributes)
+    _check_market(config.pricing)
     known = {model_id: sold.training_rows(model_id) for model_id in sold.evaluation_models()}
     fewest = min(int(rows.sum()) for rows in known.values())
     if fewest < MINIMUM_SALES:
@@ -123,6 +127,19 @@ def check_sold_houses(config: Config, sold: SoldHouses) -> None:
         )
 
 
+def _check_market(pricing: PricingSection) -> None:
+    """Refuse a market index without time, and comparable sales without place."""
+    needs = {MARKET: pricing.market_index != "none"} | dict.fromkeys(LOCATION, pricing.comparables > 0)
+    for name, needed in needs.items():
+        if needed and name not in pricing.attributes:
+            setting = "market_index" if name == MARKET else "comparables"
+            raise ConfigError(
+                f"{setting} needs the attribute {name!r}, which is not among the attributes",
+                where="pricing.attributes",
+                remedy=f"Add {name!r} to attributes in [pricing], or leave out {setting}.",
+            )
+
+
 def _rank_accuracy_later(config: Config, run: Run, sold: SoldHouses) -> float | None:
     """Rank accuracy on the later sales; None where no two with a picture have different prices."""
     later = ~sold.is_earlier & (sold.image_keys != "")
@@ -133,36 +150,45 @@ def _rank_accuracy_later(config: Config, run: Run, sold: SoldHouses) -> float | 
     return rank_accuracy(ranker.score(sold.pooled[later]), prices, seed=config.seed)
 
 
-def ranker_penalty(project: Project, run: Run, sold: SoldHouses) -> float:
-    """The penalty of all rankers of a run, chosen once on the earlier sales where it is ``auto``."""
-    setting = project.config.siamese.penalty
+def learner_penalties(project: Project, run: Run, sold: SoldHouses) -> dict[str, float]:
+    """The penalty of all learners of each target, chosen once on the earlier sales where it is ``auto``."""
+    config = project.config
+    setting = config.siamese.penalty
     if setting != "auto":
-        return setting
+        return dict.fromkeys(config.siamese.targets, setting)
     record = run.evaluation / PENALTY
     if not record.is_file():
-        rows = sold.training_rows(EARLIER) & (sold.image_keys != "")
-        choice = choose_penalty(
-            sold.pooled[rows],
-            sold.sales.loc[rows, "price"].to_numpy(),
-            sold.folds[rows],
-            project.config.siamese,
-            project.config.seed,
-        )
-        write_json(record, asdict(choice))
-    return float(read_json(record)["penalty"])
+        rows = sold.training_rows(EARLIER)
+        sales, folds = sold.sales[rows].reset_index(drop=True), sold.folds[rows]
+        has_picture = sold.image_keys[rows] != ""
+        choices = {}
+        with progress_bar("penalty of the learners", len(config.siamese.targets)) as bar:
+            for name in config.siamese.targets:
+                choices[name] = choose_penalty(
+                    config.siamese.objective,
+                    sold.pooled[rows][has_picture],
+                    whole_target(name, sales, folds, config)[has_picture],
+                    folds[has_picture],
+                    config.siamese,
+                    config.seed,
+                    places=places_of(sales[has_picture], config),
+                )
+                bar.advance()
+        write_json(record, {name: asdict(choice) for name, choice in choices.items()})
+    return {name: float(choice["penalty"]) for name, choice in read_json(record).items()}
 
 
 def fit_and_save(project: Project, run: Run, sold: SoldHouses, model_id: str) -> ValuationModel:
     """Fit one model of a run and write it to the run's folder."""
     rows = sold.training_rows(model_id)
-    penalty = ranker_penalty(project, run, sold) if project.config.uses_pictures else None
+    penalties = learner_penalties(project, run, sold) if project.config.uses_pictures else None
     model = fit_valuation_model(
         model_id,
         sold.sales[rows].reset_index(drop=True),
         sold.pooled[rows],
         sold.groups[rows],
         project.config,
-        penalty=penalty,
+        penalties=penalties,
     )
     model.save(model_folder(run, model_id))
     return model

@@ -1,4 +1,4 @@
-"""One valuation model: a boosting on attributes, and the rank siamese whose features it trusts."""
+"""One valuation model: a boosting on attributes, and the feature learners whose features it trusts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from housevis.core.config import Config
 from housevis.core.errors import ModelError
+from housevis.pipeline.learning_targets import fold_targets, places_of, whole_target
 from housevis.pricing.attributes import model_table, visual_names
 from housevis.pricing.model import HousePriceModel
 from housevis.pricing.splits import grouped_folds
 from housevis.runs import read_parquet, write_parquet
-from housevis.vision.cross_fitting import cross_fitted_features
-from housevis.vision.siamese import RankSiamese, fit_rank_siamese
+from housevis.vision.cross_fitting import fit_and_cross_fit
+from housevis.vision.objectives import fit_learner
+from housevis.vision.siamese import FeatureLearner
 
 RANKER = "siamese.safetensors"
 TRAINING = "training.parquet"
@@ -29,23 +31,26 @@ class ValuationModel:
 
     Attributes:
         model_id: ``"fold-0"`` and so on, ``"earlier"`` or ``"serving"``.
-        ranker: The rank siamese; None in a model of attributes alone.
+        learners: One feature learner per target; none in a model of
+            attributes alone.
         price_model: The boosting, with and without visual features.
         training: Columns ``sale_id``, ``house_id`` and one per visual
             feature, the values that the boosting was fitted on.
     """
 
     model_id: str
-    ranker: RankSiamese | None
+    learners: tuple[FeatureLearner, ...]
     price_model: HousePriceModel
     training: pd.DataFrame
 
     def visual_features(self, pooled: NDArray[np.float32]) -> NDArray[np.float32]:
         """Visual features ``(n, D)`` of pooled features ``(n, K)``; NaN rows stay NaN.
 
-        Without a ranker there are none: ``(n, 0)``.
+        The learners' features stand side by side. Without a learner there are
+        none: ``(n, 0)``.
         """
-        return no_pictures(len(pooled)) if self.ranker is None else self.ranker.embed(pooled)
+        found = [learner.embed(pooled) for learner in self.learners]
+        return np.concatenate([no_pictures(len(pooled)), *found], axis=1)
 
     def features(self, sales: pd.DataFrame, pooled: NDArray[np.float32]) -> pd.DataFrame:
         """What the boosting takes of n sales, see :func:`housevis.pricing.attributes.model_table`.
@@ -60,24 +65,24 @@ class ValuationModel:
         """The visual features ``(n, D)`` that the boosting was fitted on."""
         return self.training[list(self.price_model.visual_names)].to_numpy(np.float32)
 
-    def picture_ranker(self) -> RankSiamese:
-        """The rank siamese of a model that uses pictures.
+    def picture_ranker(self) -> FeatureLearner:
+        """The learner of the first target, whose attention is shown.
 
         Raises:
             ModelError: It is a model of attributes alone.
         """
-        if self.ranker is None:
+        if not self.learners:
             raise ModelError(
-                "this model uses no pictures and has no rank siamese",
+                "this model uses no pictures and has no feature learner",
                 where=f"model {self.model_id}",
                 remedy='Set visual_features = "in-sample" in [pricing] and run `housevis run CONFIG`.',
             )
-        return self.ranker
+        return self.learners[0]
 
     def save(self, folder: Path) -> None:
         """Write the model to its folder; `TRAINING` comes last and marks it complete."""
-        if self.ranker is not None:
-            self.ranker.save(folder / RANKER)
+        for position, learner in enumerate(self.learners):
+            learner.save(folder / learner_file(position))
         self.price_model.save(folder)
         write_parquet(self.training, folder / TRAINING)
 
@@ -98,10 +103,22 @@ class ValuationModel:
         price_model = HousePriceModel.load(folder)
         return cls(
             model_id=folder.name,
-            ranker=RankSiamese.load(folder / RANKER) if price_model.visual_names else None,
+            learners=_load_learners(folder, len(price_model.visual_names)),
             price_model=price_model,
             training=read_parquet(folder / TRAINING),
         )
+
+
+def learner_file(position: int) -> str:
+    """Name of the file of the learner of a target, counted from 0."""
+    return RANKER if position == 0 else f"siamese-{position + 1}.safetensors"
+
+
+def _load_learners(folder: Path, features: int) -> tuple[FeatureLearner, ...]:
+    learners: list[FeatureLearner] = []
+    while sum(learner.dimension for learner in learners) < features:
+        learners.append(FeatureLearner.load(folder / learner_file(len(learners))))
+    return tuple(learners)
 
 
 def is_complete(folder: Path) -> bool:
@@ -130,11 +147,11 @@ def fit_valuation_model(
     groups: NDArray[np.str_],
     config: Config,
     *,
-    penalty: float | None,
+    penalties: Mapping[str, float] | None,
 ) -> ValuationModel:
-    """Fit the ranker, then the boosting on attributes + visual features.
+    """Fit the feature learners, then the boosting on attributes + visual features.
 
-    Without a ranker the boosting takes the attributes alone.
+    Without learners the boosting takes the attributes alone.
 
     Args:
         model_id: The model's name within its run.
@@ -143,20 +160,21 @@ def fit_valuation_model(
         groups: Group of each sale ``(n,)``, for the inner folds of
             cross-fitted features.
         config: The configuration.
-        penalty: L2 penalty of the ranker; None fits no ranker.
+        penalties: L2 penalty of the learner of each target; None fits no learner.
 
     Raises:
         ModelError: Too few sales, or too few of them with a picture.
     """
     prices = sales["price"].to_numpy(np.float64)
-    ranker, visual = None, no_pictures(len(sales))
-    if penalty is not None:
-        ranker, visual = _fit_ranker(pooled, prices, groups, config, penalty)
+    learners: tuple[FeatureLearner, ...] = ()
+    visual = no_pictures(len(sales))
+    if penalties is not None:
+        learners, visual = _fit_learners(sales, pooled, groups, config, penalties)
     price_model = HousePriceModel.from_section(
         config.pricing, config.pricing.attributes, visual_names(visual.shape[1]), seed=config.seed
     )
     price_model.fit(model_table(sales, config.pricing.attributes, visual), prices)
-    return ValuationModel(model_id, ranker, price_model, _training_frame(sales, visual))
+    return ValuationModel(model_id, learners, price_model, _training_frame(sales, visual))
 
 
 def no_pictures(count: int) -> NDArray[np.float32]:
@@ -164,26 +182,43 @@ def no_pictures(count: int) -> NDArray[np.float32]:
     return np.empty((count, 0), dtype=np.float32)
 
 
-def _fit_ranker(
+def _fit_learners(
+    sales: pd.DataFrame,
     pooled: NDArray[np.float32],
-    prices: NDArray[np.float64],
     groups: NDArray[np.str_],
     config: Config,
-    penalty: float,
-) -> tuple[RankSiamese, NDArray[np.float32]]:
-    """The ranker, and the visual features ``(n, D)`` that the boosting is fitted on."""
+    penalties: Mapping[str, float],
+) -> tuple[tuple[FeatureLearner, ...], NDArray[np.float32]]:
+    """The learners, and the visual features ``(n, D)`` that the boosting is fitted on."""
+    section, seed = config.siamese, config.seed
     has_picture = np.isfinite(pooled[:, 0])
-    seen, seen_prices = pooled[has_picture], prices[has_picture]
-    visual = np.full((len(prices), config.siamese.feature_dimension), np.nan, dtype=np.float32)
-    ranker = fit_rank_siamese(seen, seen_prices, config.siamese, config.seed, penalty=penalty)
+    seen, places = pooled[has_picture], places_of(sales[has_picture], config)
+    folds = grouped_folds(groups, config.pricing.folds, seed)
     if config.pricing.visual_features == "in-sample":
-        visual[has_picture] = ranker.embed(seen)
+        learners = [
+            fit_learner(
+                section.objective,
+                seen,
+                whole_target(name, sales, folds, config)[has_picture],
+                section,
+                seed,
+                penalty=penalties[name],
+                places=places,
+            )
+            for name in section.targets
+        ]
+        found = np.concatenate([learner.embed(seen) for learner in learners], axis=1)
     else:
-        folds = grouped_folds(groups[has_picture], config.pricing.folds, config.seed)
-        visual[has_picture] = cross_fitted_features(
-            seen, seen_prices, folds, config.siamese, config.seed, penalty=penalty, full=ranker
+        targets = [
+            fold_targets(name, sales, folds, config, penalties[name]).only(has_picture, folds)
+            for name in section.targets
+        ]
+        learners, found = fit_and_cross_fit(
+            section.objective, seen, targets, folds[has_picture], section, seed, places=places
         )
-    return ranker, visual
+    visual = np.full((len(sales), found.shape[1]), np.nan, dtype=np.float32)
+    visual[has_picture] = found
+    return tuple(learners), visual
 
 
 def _training_frame(sales: pd.DataFrame, visual: NDArray[np.float32]) -> pd.DataFrame:

@@ -1,71 +1,170 @@
-"""Cross-fitted visual features: every house described by a ranker that never saw it."""
+"""Cross-fitted visual features: every house described by a learner that never saw its price."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from housevis.core.config import SiameseSection
 from housevis.core.errors import ModelError
-from housevis.vision.siamese import RankSiamese, check_training_houses, fit_rank_siamese
+from housevis.vision.lessons import Lesson, check_houses
+from housevis.vision.objectives import Objective, fit_learners
+from housevis.vision.pairs import Places
+from housevis.vision.siamese import FeatureLearner
+
+
+@dataclass(frozen=True, eq=False)
+class FoldTargets:
+    """What is learned from, for the learner of all houses and for those of the folds.
+
+    A price is the same for all of them. A residual is not: what a model left
+    unexplained that was fitted on other folds depends on the prices of those,
+    so that a learner that must not see a fold needs residuals of models that
+    have not seen it either.
+
+    Attributes:
+        whole: For the learner of all houses `(n,)`.
+        by_fold: A row for each fold number in ascending order, for the
+            learner that does not see that fold `(F, n)`; not read there.
+        penalty: L2 penalty, see :func:`housevis.vision.objectives.fit_learner`.
+    """
+
+    whole: NDArray[np.float64]
+    by_fold: NDArray[np.float64]
+    penalty: float
+
+    def only(self, houses: NDArray[np.bool_], folds: NDArray[np.integer]) -> FoldTargets:
+        """The targets of some houses, in those folds that have any of them.
+
+        Args:
+            houses: Which houses, bool `(n,)`.
+            folds: Fold number of every house `(n,)`.
+        """
+        kept = np.isin(np.unique(folds), folds[houses])
+        return FoldTargets(self.whole[houses], self.by_fold[kept][:, houses], self.penalty)
 
 
 def cross_fitted_features(
-    features: np.ndarray,
-    prices: np.ndarray,
-    folds: np.ndarray,
+    objective: Objective,
+    features: NDArray[np.floating],
+    target: NDArray[np.floating],
+    folds: NDArray[np.integer],
     section: SiameseSection,
     seed: int,
     *,
     penalty: float,
-    full: RankSiamese,
-) -> np.ndarray:
-    """Visual features of every house by a ranker trained on the other folds.
-
-    The feature space of each fold's ranker is its own up to a linear map, so
-    it is aligned to the space of the ranker of all houses: least squares on
-    that fold ranker's own training rows.
+    places: Places | None = None,
+) -> NDArray[np.float32]:
+    """Visual features of every house by a learner trained on the other folds.
 
     Args:
+        objective: What is learned, as in :func:`fit_learner`.
         features: Pooled features `(n, K)`.
-        prices: Prices `(n,)`.
+        target: What is learned from `(n,)`, or `(F, n)` as in
+            :attr:`FoldTargets.by_fold`.
         folds: Fold number of every house `(n,)`.
-        section: As in :func:`fit_rank_siamese`.
+        section: As in :func:`fit_learner`.
         seed: Same seed, same result.
-        penalty: As in :func:`fit_rank_siamese`.
-        full: The ranker of all houses.
+        penalty: As in :func:`fit_learner`.
+        places: As in :func:`fit_learner`.
 
     Returns:
         Out-of-fold features `(n, D)` float32.
 
     Raises:
-        ModelError: As in :func:`fit_rank_siamese`, or fewer than two folds.
+        ModelError: As in :func:`fit_learner`, or fewer than two folds.
     """
-    features, prices = check_training_houses(features, prices)
+    by_fold = np.asarray(target, dtype=np.float64)
+    if by_fold.ndim == 1:
+        by_fold = np.repeat(by_fold[None], len(np.unique(folds)), axis=0)
+    pooled, lessons = _fold_lessons(features, by_fold, folds, seed, penalty)
+    learners = fit_learners(objective, pooled, lessons, section, seed, places=places)
+    return _held_out_features(learners, pooled, folds)
+
+
+def fit_and_cross_fit(
+    objective: Objective,
+    features: NDArray[np.floating],
+    targets: Sequence[FoldTargets],
+    folds: NDArray[np.integer],
+    section: SiameseSection,
+    seed: int,
+    *,
+    places: Places | None = None,
+    fingerprint: str = "",
+) -> tuple[list[FeatureLearner], NDArray[np.float32]]:
+    """A learner of all houses for each target, and features of learners that have not seen the house.
+
+    All learners of all folds start from the same weights, so that the `D`
+    dimensions mean the same in each of them and in the learner of all houses.
+    There is no alignment afterwards: it would look at the prices of the
+    houses that are held out.
+
+    Args:
+        objective: What is learned, as in :func:`fit_learner`.
+        features: Pooled features `(n, K)`.
+        targets: What is learned from, `T` of them.
+        folds: Fold number of every house `(n,)`.
+        section: As in :func:`fit_learner`.
+        seed: Same seed, same result.
+        places: As in :func:`fit_learner`.
+        fingerprint: The backbone's.
+
+    Returns:
+        `T` learners of all houses, and the out-of-fold features
+        `(n, T * D)` float32.
+
+    Raises:
+        ModelError: As in :func:`cross_fitted_features`.
+    """
+    lessons: list[Lesson] = []
+    for target in targets:
+        pooled, of_folds = _fold_lessons(features, target.by_fold, folds, seed, target.penalty)
+        whole = Lesson(target.whole, np.ones(len(folds), dtype=bool), seed, target.penalty)
+        lessons += [whole, *of_folds]
+    learners = fit_learners(objective, pooled, lessons, section, seed, places=places, fingerprint=fingerprint)
+    size = len(learners) // len(targets)
+    found = [
+        _held_out_features(learners[start + 1 : start + size], pooled, folds)
+        for start in range(0, len(learners), size)
+    ]
+    return learners[::size], np.concatenate(found, axis=1)
+
+
+def _fold_lessons(
+    features: NDArray[np.floating],
+    by_fold: NDArray[np.float64],
+    folds: NDArray[np.integer],
+    seed: int,
+    penalty: float,
+) -> tuple[NDArray[np.float32], list[Lesson]]:
     numbers = np.unique(folds)
-    if len(numbers) < 2 or len(folds) != len(prices):
+    if len(numbers) < 2 or len(folds) != len(features):
         raise ModelError(
             "cross-fitting needs at least two folds, and a fold number for every house",
             remedy="Set pricing.folds to 2 or more.",
         )
-    reference = full.embed(features)
-    out_of_fold = np.empty_like(reference)
-    for position, number in enumerate(numbers):
-        held_out = folds == number
-        model = fit_rank_siamese(
-            features[~held_out], prices[~held_out], section, seed + 1 + position, penalty=penalty
+    if by_fold.shape != (len(numbers), len(features)):
+        raise ModelError(
+            f"targets of shape {by_fold.shape} do not belong to {len(features)} houses in "
+            f"{len(numbers)} folds",
+            remedy="Hand over one target per house, or one per fold and house.",
         )
-        _align(model, features[~held_out], reference[~held_out])
-        out_of_fold[held_out] = model.embed(features[held_out])
-    return out_of_fold
+    pooled, _ = check_houses(features, by_fold[0])
+    return pooled, [
+        Lesson(by_fold[position], folds != number, seed + 1 + position, penalty)
+        for position, number in enumerate(numbers)
+    ]
 
 
-def _align(model: RankSiamese, features: np.ndarray, reference: np.ndarray) -> None:
-    own = model.embed(features).astype(np.float64)
-    centre, target = own.mean(axis=0), reference.mean(axis=0, dtype=np.float64)
-    turn = np.linalg.lstsq(own - centre, reference - target, rcond=1e-3)[0]
-    weight = turn.T @ model.embedding.weight.detach().double().numpy()
-    bias = (model.embedding.bias.detach().double().numpy() - centre) @ turn + target
-    with torch.no_grad():
-        model.embedding.weight.copy_(torch.from_numpy(weight))
-        model.embedding.bias.copy_(torch.from_numpy(bias))
+def _held_out_features(
+    learners: Sequence[FeatureLearner], pooled: NDArray[np.float32], folds: NDArray[np.integer]
+) -> NDArray[np.float32]:
+    found = np.empty((len(pooled), learners[0].dimension), dtype=np.float32)
+    for learner, number in zip(learners, np.unique(folds), strict=True):
+        held_out = folds == number
+        found[held_out] = learner.embed(pooled[held_out])
+    return found

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from housevis.core.config import SiameseSection
-from housevis.core.progress import progress_bar
-from housevis.vision.siamese import fit_rank_siamese, rank_accuracy
+from housevis.vision.lessons import Lesson, check_houses
+from housevis.vision.objectives import Objective, fit_learners
+from housevis.vision.pairs import Places
+from housevis.vision.siamese import rank_accuracy
 
 PENALTIES: Final = (100.0, 300.0, 1000.0, 3000.0, 10_000.0, 30_000.0)
 """The penalties that are tried."""
@@ -32,39 +35,48 @@ class PenaltyChoice:
 
 
 def choose_penalty(
-    features: np.ndarray, prices: np.ndarray, folds: np.ndarray, section: SiameseSection, seed: int
+    objective: Objective,
+    features: NDArray[np.floating],
+    target: NDArray[np.floating],
+    folds: NDArray[np.integer],
+    section: SiameseSection,
+    seed: int,
+    *,
+    places: Places | None = None,
 ) -> PenaltyChoice:
     """Choose the penalty by cross-validation, with the one-standard-error rule.
 
     The booster trusts the visual features of the very sales that the ranker
     was fitted on, so of penalties that rank about equally well the strongest
-    is the best: it learns the fewest houses by heart.
+    is the best: it learns the fewest houses by heart. The learners of all
+    penalties and folds are trained together.
 
     Args:
+        objective: What is learned, as in :func:`fit_learner`.
         features: Pooled features of the training houses `(n, K)`.
-        prices: Their prices `(n,)`.
+        target: What is learned from `(n,)`; rank accuracy is of its order.
         folds: Fold number of every house `(n,)`.
-        section: As in :func:`fit_rank_siamese`.
+        section: As in :func:`fit_learner`.
         seed: Same seed, same choice.
+        places: As in :func:`fit_learner`.
 
     Returns:
         The choice.
 
     Raises:
-        ModelError: As in :func:`fit_rank_siamese`.
+        ModelError: As in :func:`fit_learner`.
     """
+    features, target = check_houses(features, target)
     numbers = np.unique(folds)
+    training = [folds != number for number in numbers]
+    lessons = [Lesson(target, rows, seed, penalty) for rows in training for penalty in PENALTIES]
+    learners = fit_learners(objective, features, lessons, section, seed, places=places)
     accuracy = np.empty((len(PENALTIES), len(numbers)))
-    with progress_bar("penalty of the ranker", accuracy.size) as bar:
-        for column, number in enumerate(numbers):
-            held_out = folds == number
-            for row, penalty in enumerate(PENALTIES):
-                ranker = fit_rank_siamese(
-                    features[~held_out], prices[~held_out], section, seed, penalty=penalty
-                )
-                scores = ranker.score(features[held_out])
-                accuracy[row, column] = rank_accuracy(scores, prices[held_out], seed=seed)
-                bar.advance()
+    for position, learner in enumerate(learners):
+        column, row = divmod(position, len(PENALTIES))
+        held_out = ~training[column]
+        scores = learner.score(features[held_out])
+        accuracy[row, column] = rank_accuracy(scores, target[held_out], seed=seed)
     means = accuracy.mean(axis=1)
     best = int(means.argmax())
     standard_error = float(accuracy[best].std(ddof=1) / np.sqrt(len(numbers)))

@@ -1,46 +1,48 @@
-"""The rank siamese: a low-dimensional visual feature from pairs of sold houses (C section 4)."""
+"""The feature learners as networks: a linear embedding, and what it is read by (C section 4)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
-from torch.nn import functional
 
-from housevis.core.config import SiameseSection
 from housevis.core.errors import ModelError
 from housevis.core.storage import write_file
 
-STEPS_PER_EPOCH = 25
-_WEIGHT_START = 1e-3
-_HEAD_START = 0.5
 
+class FeatureLearner(nn.Module, ABC):
+    """A ``K x D`` embedding of pooled features, learned in one of three ways.
 
-class RankSiamese(nn.Module):
-    """``K x D`` embedding, difference of two houses, ``D x 2`` head (C section 4).
-
-    Class 1 of the head means "house i is dearer than house j". The embedding
-    acts on the raw pooled feature of the backbone, so that with global
-    average pooling the grad-weights are ``alpha = W^T (dL/df) / Z``.
+    The embedding acts on the raw pooled feature of the backbone, so that with
+    global average pooling the grad-weights are ``alpha = W^T (dL/df) / Z``.
 
     Args:
-        channels: `K` of the backbone.
+        channels: `K`, the channels of the backbone; with the pictures of the
+            neighbourhood, its channels times one more than their numbers.
         dimension: `D`, 4 in the paper.
         fingerprint: The backbone's, kept with the weights.
     """
 
+    kind: ClassVar[str] = "feature learner"
+    kinds: ClassVar[dict[str, type[FeatureLearner]]] = {}
+    """Every learner by its kind, as files name it."""
+
     def __init__(self, channels: int, dimension: int = 4, fingerprint: str = "") -> None:
         super().__init__()
         self.embedding = nn.Linear(channels, dimension)
-        self.head = nn.Linear(dimension, 2)
         self.fingerprint = fingerprint
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        FeatureLearner.kinds[cls.kind] = cls
 
     @property
     def dimension(self) -> int:
@@ -49,12 +51,99 @@ class RankSiamese(nn.Module):
 
     @property
     def channels(self) -> int:
-        """`K`, the channels of the backbone."""
+        """`K`, the pooled features of a house."""
         return self.embedding.in_features
+
+    @abstractmethod
+    def direction(self) -> torch.Tensor:
+        """Direction of the embedding ``(D,)`` along which the target grows."""
+
+    @abstractmethod
+    def ordering(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The learner read as a ranker: weight ``(2, D)`` and bias ``(2,)``.
+
+        They act on the difference of two houses, and class 1 means "the
+        first is dearer".
+        """
 
     def f(self, pooled: torch.Tensor) -> torch.Tensor:
         """The embedding: pooled features `(N, K)` to `(N, D)`."""
         return self.embedding(pooled)
+
+    def embed(self, pooled: np.ndarray) -> NDArray[np.float32]:
+        """The visual features of many houses: `(n, K)` to float32 `(n, D)`.
+
+        Raises:
+            ModelError: The features have another number of channels.
+        """
+        pooled = np.asarray(pooled, dtype=np.float32)
+        if pooled.ndim != 2 or pooled.shape[1] != self.channels:
+            raise ModelError(
+                f"the {self.kind} takes pooled features (n, {self.channels}), not {pooled.shape}",
+                remedy="Use the backbone and the neighbourhood that it was trained on.",
+            )
+        weight = self.embedding.weight.detach().double().numpy()
+        return (pooled @ weight.T + self.embedding.bias.detach().double().numpy()).astype(np.float32)
+
+    def score(self, pooled: np.ndarray) -> NDArray[np.float32]:
+        """The visual score, :meth:`direction` times `f`: `(n, K)` to float32 `(n,)`."""
+        return self.embed(pooled) @ self.direction().detach().numpy()
+
+    def save(self, path: str | Path) -> None:
+        """Write the weights as safetensors, atomically."""
+        about = {"kind": self.kind, "channels": self.channels, "dimension": self.dimension}
+        metadata = {"housevis": json.dumps(about), "backbone": self.fingerprint}
+        tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        write_file(Path(path), save(tensors, metadata=metadata))
+
+    @classmethod
+    def load(cls, path: str | Path, fingerprint: str | None = None) -> Self:
+        """Read what :meth:`save` wrote.
+
+        Args:
+            path: The file.
+            fingerprint: The backbone that the features come from; None does
+                not check.
+
+        Returns:
+            The learner, of the kind that was written.
+
+        Raises:
+            ModelError: No such file, another kind of learner, or trained on
+                another backbone.
+        """
+        file = Path(path)
+        try:
+            with safe_open(file, framework="pt") as stored:
+                tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+                metadata = stored.metadata() or {}
+            about = json.loads(metadata["housevis"])
+            model = cls.kinds[about["kind"]](about["channels"], about["dimension"], metadata["backbone"])
+            model.load_state_dict(tensors)
+        except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as problem:
+            raise _unreadable(cls.kind, file, problem.__class__.__name__) from None
+        if not isinstance(model, cls):
+            raise _unreadable(cls.kind, file, f"it is a {model.kind}")
+        if fingerprint is not None and model.fingerprint != fingerprint:
+            raise ModelError(
+                f"the {model.kind} was trained on another backbone ({model.fingerprint})",
+                where=str(file),
+                remedy="Train it again, or set the [vision] section as it was.",
+            )
+        return model.eval()
+
+
+class RankSiamese(FeatureLearner):
+    """``K x D`` embedding, difference of two houses, ``D x 2`` head (C section 4).
+
+    Class 1 of the head means "house i is dearer than house j".
+    """
+
+    kind = "rank siamese"
+
+    def __init__(self, channels: int, dimension: int = 4, fingerprint: str = "") -> None:
+        super().__init__(channels, dimension, fingerprint)
+        self.head = nn.Linear(dimension, 2)
 
     def logits(self, f_i: torch.Tensor, f_j: torch.Tensor) -> torch.Tensor:
         """Logits `(N, 2)` for "i is dearer than j" from ``v_ij = f_i - f_j``."""
@@ -64,212 +153,59 @@ class RankSiamese(nn.Module):
         """``V_1 - V_0`` `(D,)`: along it a house ranks dearer."""
         return self.head.weight[1] - self.head.weight[0]
 
-    def embed(self, pooled: np.ndarray) -> np.ndarray:
-        """The visual features of many houses: `(n, K)` to float32 `(n, D)`.
-
-        Raises:
-            ModelError: The features have another number of channels.
-        """
-        pooled = np.asarray(pooled, dtype=np.float32)
-        if pooled.ndim != 2 or pooled.shape[1] != self.channels:
-            raise ModelError(
-                f"the ranker takes pooled features (n, {self.channels}), not {pooled.shape}",
-                remedy="Use the backbone that it was trained on.",
-            )
-        weight = self.embedding.weight.detach().double().numpy()
-        return (pooled @ weight.T + self.embedding.bias.detach().double().numpy()).astype(np.float32)
-
-    def score(self, pooled: np.ndarray) -> np.ndarray:
-        """The ranking score ``(V_1 - V_0) . f``: `(n, K)` to float32 `(n,)`."""
-        return self.embed(pooled) @ self.direction().detach().numpy()
-
-    def save(self, path: str | Path) -> None:
-        """Write the weights as safetensors, atomically."""
-        about = {"kind": "rank siamese", "channels": self.channels, "dimension": self.dimension}
-        metadata = {"housevis": json.dumps(about), "backbone": self.fingerprint}
-        tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
-        write_file(Path(path), save(tensors, metadata=metadata))
-
-    @classmethod
-    def load(cls, path: str | Path, fingerprint: str | None = None) -> RankSiamese:
-        """Read what :meth:`save` wrote.
-
-        Args:
-            path: The file.
-            fingerprint: The backbone that the features come from; None does
-                not check.
-
-        Raises:
-            ModelError: No such file, not a rank siamese, or trained on
-                another backbone.
-        """
-        file = Path(path)
-        try:
-            with safe_open(file, framework="pt") as stored:
-                tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-                metadata = stored.metadata() or {}
-            about = json.loads(metadata["housevis"])
-            model = cls(about["channels"], about["dimension"], metadata["backbone"])
-            model.load_state_dict(tensors)
-        except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as problem:
-            raise ModelError(
-                f"no rank siamese can be read here ({problem.__class__.__name__})",
-                where=str(file),
-                remedy="Train it again: housevis train CONFIG.",
-            ) from None
-        if fingerprint is not None and model.fingerprint != fingerprint:
-            raise ModelError(
-                f"the ranker was trained on another backbone ({model.fingerprint})",
-                where=str(file),
-                remedy="Train it again, or set the [vision] section as it was.",
-            )
-        return model.eval()
+    def ordering(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The head itself."""
+        return self.head.weight, self.head.bias
 
 
-def fit_rank_siamese(
-    features: np.ndarray,
-    prices: np.ndarray,
-    section: SiameseSection,
-    seed: int,
-    *,
-    penalty: float,
-    fingerprint: str = "",
-) -> RankSiamese:
-    """Train the two linear layers on random pairs of houses with different prices (C section 4).
+class _ReadOut(FeatureLearner, ABC):
+    """An embedding that one linear read-out turns into the target."""
 
-    Each step embeds all houses with one matrix product and takes the
-    cross-entropy over its pairs in `D` dimensions. Features are standardised
-    for training; mean and deviation are folded into the embedding afterwards.
+    def __init__(self, channels: int, dimension: int = 4, fingerprint: str = "") -> None:
+        super().__init__(channels, dimension, fingerprint)
+        self.head = nn.Linear(dimension, 1)
 
-    A town has fewer houses than a backbone has channels, so that the ranker
-    would learn them by heart. The loss therefore carries
-    ``penalty / (2 n) (|W|^2 + |V|^2)`` in standardised channels: the penalty
-    fades as houses are added. :func:`housevis.vision.penalty.choose_penalty`
-    finds one.
+    def direction(self) -> torch.Tensor:
+        """The read-out's weights `(D,)`; a score is in the unit of the target, less a constant."""
+        return self.head.weight[0]
 
-    The gradient of the loss with respect to `f` always lies along
-    ``V_1 - V_0``, so all rows of `W` learn one and the same direction of the
-    channels, and the `D` visual features of a house are one number at `D`
-    scales. What else they hold is their random start, which is small to keep
-    that noise away from the boosting.
+    def ordering(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The difference of two scores as the difference of two logits."""
+        half = self.direction() / 2
+        return torch.stack([-half, half]), torch.zeros(2)
 
-    Args:
-        features: Pooled features of the training houses `(n, K)`.
-        prices: Their prices `(n,)`.
-        section: Dimension, pairs, epochs, learning rate.
-        seed: Same seed, same result.
-        penalty: L2 penalty, at least 0.
-        fingerprint: The backbone's, kept with the weights.
 
-    Returns:
-        The trained siamese, in evaluation mode.
+class PriceRegression(_ReadOut):
+    """``K x D`` embedding and ``D x 1`` head that give the target itself (C section 4)."""
 
-    Raises:
-        ModelError: Fewer than two houses with different prices, lengths that
-            differ, or values that are not finite.
+    kind = "price regression"
+
+
+class LogRatioTriplet(_ReadOut):
+    """``K x D`` embedding whose distances follow those of the target (log-ratio loss, C section 4).
+
+    The loss knows distances but no direction, so the read-out is the
+    least-squares direction of the embedding on the target.
     """
-    features, prices = check_training_houses(features, prices)
-    mean = features.mean(axis=0, dtype=np.float64)
-    deviation = features.std(axis=0, dtype=np.float64)
-    deviation = np.where(deviation > 1e-6 * max(1.0, float(deviation.max())), deviation, np.inf)
-    standard = torch.from_numpy(((features - mean) / deviation).astype(np.float32))
-    generator = torch.Generator().manual_seed(seed)
-    model = RankSiamese(features.shape[1], section.feature_dimension, fingerprint)
-    with torch.no_grad():
-        model.embedding.weight.normal_(0.0, _WEIGHT_START, generator=generator)
-        model.embedding.bias.zero_()
-        model.head.weight.normal_(0.0, _HEAD_START, generator=generator)
-        model.head.bias.zero_()
-    with _one_thread():
-        _train(model, standard, prices, section, penalty / len(prices), seed, generator)
-    _fold_standardisation(model, mean, deviation)
-    return model.eval()
+
+    kind = "log-ratio triplet"
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sum in one order: several threads round differently from run to run, and boosting magnifies that."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def check_training_houses(features: np.ndarray, prices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Features as float32 `(n, K)` and prices as float64 `(n,)`, fit to train on.
-
-    Raises:
-        ModelError: Lengths that differ, values that are not finite, or fewer
-            than two different prices.
-    """
-    features = np.asarray(features, dtype=np.float32)
-    prices = np.asarray(prices, dtype=np.float64)
-    if features.ndim != 2 or prices.shape != (len(features),):
-        raise ModelError(
-            f"features of shape {features.shape} do not belong to prices of shape {prices.shape}",
-            remedy="Hand over one row of features and one price per house.",
-        )
-    if not (np.isfinite(features).all() and np.isfinite(prices).all()):
-        raise ModelError("a feature or a price is not finite", remedy="Leave such houses out.")
-    if len(np.unique(prices)) < 2:
-        raise ModelError(
-            "a ranker needs houses with different prices",
-            remedy="There are fewer than two different prices among the training houses.",
-        )
-    return features, prices
-
-
-def _random_pairs(prices: np.ndarray, count: int, seed: int) -> np.ndarray:
-    generator = np.random.default_rng(seed)
-    found: list[np.ndarray] = []
-    have = 0
-    while have < count:
-        drawn = generator.integers(0, len(prices), size=(count, 2))
-        drawn = drawn[prices[drawn[:, 0]] != prices[drawn[:, 1]]]
-        found.append(drawn)
-        have += len(drawn)
-    return np.concatenate(found)[:count]
-
-
-def _train(
-    model: RankSiamese,
-    standard: torch.Tensor,
-    prices: np.ndarray,
-    section: SiameseSection,
-    weight_decay: float,
-    seed: int,
-    generator: torch.Generator,
-) -> None:
-    pairs = _random_pairs(prices, section.pairs_per_house * len(prices), seed)
-    first, second = torch.from_numpy(pairs[:, 0].copy()), torch.from_numpy(pairs[:, 1].copy())
-    dearer = torch.from_numpy((prices[pairs[:, 0]] > prices[pairs[:, 1]]).astype(np.int64))
-    optimiser = torch.optim.Adam(
-        [model.embedding.weight, model.head.weight], lr=section.learning_rate, weight_decay=weight_decay
+def _unreadable(kind: str, file: Path, why: str) -> ModelError:
+    return ModelError(
+        f"no {kind} can be read here ({why})",
+        where=str(file),
+        remedy="Train it again: housevis train CONFIG.",
     )
-    size = -(-len(pairs) // STEPS_PER_EPOCH)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=section.epochs * STEPS_PER_EPOCH)
-    for _ in range(section.epochs):
-        for batch in torch.randperm(len(pairs), generator=generator).split(size):
-            embedded = model.f(standard)
-            logits = model.logits(embedded[first[batch]], embedded[second[batch]])
-            loss = functional.cross_entropy(logits, dearer[batch])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
 
 
-def _fold_standardisation(model: RankSiamese, mean: np.ndarray, deviation: np.ndarray) -> None:
-    weight = model.embedding.weight.detach().double().numpy() / deviation
-    bias = model.embedding.bias.detach().double().numpy() - weight @ mean
-    with torch.no_grad():
-        model.embedding.weight.copy_(torch.from_numpy(weight))
-        model.embedding.bias.copy_(torch.from_numpy(bias))
-
-
-def rank_accuracy(scores: np.ndarray, prices: np.ndarray, *, pairs: int = 200_000, seed: int) -> float:
+def rank_accuracy(
+    scores: np.ndarray,
+    prices: np.ndarray,
+    *,
+    pairs: int = 200_000,
+    seed: int,
+) -> float:
     """Share of pairs that the scores put in the order of their prices.
 
     Args:

@@ -15,7 +15,8 @@ from housevis.explain.gradcam import layer_grad_weights, rank_scalar
 from housevis.explain.gradweights import closed_form_weights, draw_partners, keep_top_channels, pair_factors
 from housevis.vision.backbones import load_backbone
 from housevis.vision.networks import PictureNetwork
-from housevis.vision.siamese import RankSiamese, fit_rank_siamese
+from housevis.vision.objectives import fit_learner
+from housevis.vision.siamese import RankSiamese
 
 
 class RankBranch(nn.Module):
@@ -139,8 +140,8 @@ def test_closed_form_equals_autograd_on_efficientnet(
     backbone = load_backbone(VisionSection(backbone="efficientnet-lite0"))
     images, prices = torch.from_numpy(pictures[0]), pictures[1]
     pooled = backbone.pool(backbone.feature_map(images)).numpy()
-    ranker = fit_rank_siamese(
-        pooled, prices, SiameseSection(), seed=1, penalty=1000, fingerprint=backbone.fingerprint
+    ranker = fit_learner(
+        "rank", pooled, prices, SiameseSection(), seed=1, penalty=1000, fingerprint=backbone.fingerprint
     )
 
     class Pixels(nn.Module):

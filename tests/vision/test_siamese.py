@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 
 from housevis.core.config import SiameseSection
 from housevis.core.errors import ModelError
-from housevis.vision.siamese import RankSiamese, fit_rank_siamese, rank_accuracy
+from housevis.vision.objectives import fit_learner
+from housevis.vision.siamese import RankSiamese, rank_accuracy
 
 CHANNELS = 40
+fit_rank_siamese = partial(fit_learner, "rank")
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +105,7 @@ def test_constant_channels_and_one_price_apart(market) -> None:
         (np.zeros((3, 2)), np.full(3, 1e5), "different prices"),
         (np.zeros((3, 2)), np.ones(2), "do not belong"),
         (np.full((3, 2), np.nan), np.arange(3.0), "not finite"),
+        (np.zeros((3, 2)), np.array([1e5, np.nan, 2e5]), "not finite"),
         (np.zeros((0, 2)), np.zeros(0), "different prices"),
     ],
 )

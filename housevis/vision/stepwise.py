@@ -1,0 +1,284 @@
+"""Feature learners that are trained in steps over pairs or triplets, many at once."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from housevis.core.config import SiameseSection
+from housevis.vision.lessons import Lesson
+from housevis.vision.pairs import PartnerSampler, Places
+from housevis.vision.siamese import FeatureLearner, LogRatioTriplet, RankSiamese
+
+STEPS_PER_EPOCH: Final = 25
+_WEIGHT_START: Final = 1e-3
+_HEAD_START: Final = 0.5
+_SMALLEST: Final = 1e-8
+"""Squared distance below which two houses count as that far apart."""
+
+
+class Comparisons:
+    """The pairs or triplets of a lesson, in shuffled batches; lessons that differ in the penalty share them.
+
+    Args:
+        members: Houses that are compared with each other `(count, 2 or 3)`.
+        generator: Source of the shuffling.
+    """
+
+    def __init__(self, members: NDArray[np.integer], generator: torch.Generator) -> None:
+        self.members = torch.from_numpy(members.astype(np.int32))
+        self._generator = generator
+        self._size = -(-len(members) // STEPS_PER_EPOCH)
+
+    def shuffle(self) -> None:
+        """Begin another pass."""
+        order = torch.randperm(len(self.members), generator=self._generator)
+        self._batches = self.members[order].split(self._size)
+
+    def batch(self, step: int) -> torch.Tensor:
+        """The batch of a step of this pass `(b, 2 or 3)`; the last steps of a pass may have none."""
+        return self._batches[step] if step < len(self._batches) else self.members[:0]
+
+
+class Training(ABC):
+    """One learner on its way.
+
+    A step needs the features twice: to project them on `projection`, and to
+    pull the loss's slopes by the projected features back on the channels.
+    :func:`fit_in_steps` does both for all learners together.
+
+    Args:
+        learner: The network, at its start.
+        lesson: What it learns.
+        section: Epochs and learning rate.
+    """
+
+    members: ClassVar[int]
+    """Houses that are compared with each other: 2 or 3."""
+
+    def __init__(self, learner: FeatureLearner, lesson: Lesson, section: SiameseSection) -> None:
+        self.learner = learner
+        self.target = torch.from_numpy(np.where(lesson.rows, lesson.target, 0.0))
+        self.penalty_per_house = lesson.penalty / int(lesson.rows.sum())
+        self._optimiser = torch.optim.Adam(self.trained(), lr=section.learning_rate)
+        steps = section.epochs * STEPS_PER_EPOCH
+        self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, T_max=steps)
+
+    @classmethod
+    @abstractmethod
+    def start(cls, channels: int, dimension: int, generator: torch.Generator) -> FeatureLearner:
+        """A network at its random start."""
+
+    @abstractmethod
+    def trained(self) -> list[torch.nn.Parameter]:
+        """What is trained."""
+
+    @abstractmethod
+    def projection(self) -> torch.Tensor:
+        """Directions of the channels `(c, K)` that the loss looks at."""
+
+    @abstractmethod
+    def slopes(self, projected: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
+        """Slope of the batch's loss by every projected feature.
+
+        Args:
+            projected: Features on the projection `(c, n)`.
+            batch: Houses that are compared `(b, members)`.
+
+        Returns:
+            `(c, n)`.
+        """
+
+    @abstractmethod
+    def pull(self, pulled: torch.Tensor) -> None:
+        """Set the gradients.
+
+        Args:
+            pulled: Slopes by the projection `(c, K)`.
+        """
+
+    def step(self, pulled: torch.Tensor) -> None:
+        """Take a step down."""
+        self.pull(pulled)
+        self._optimiser.step()
+        self._schedule.step()
+
+    def finish(self, embedded: torch.Tensor, rows: torch.Tensor) -> None:
+        """Complete the learner when its embedding `(D, n)` is trained."""
+
+
+class RankTraining(Training):
+    """The rank siamese: cross-entropy of "i is dearer than j".
+
+    With two classes the cross-entropy is the logistic loss of the difference
+    of the logits, ``(V_1 - V_0) W (x_i - x_j)``, so a step looks at one
+    direction of the channels, whatever `D` is.
+    """
+
+    members = 2
+
+    @classmethod
+    def start(cls, channels: int, dimension: int, generator: torch.Generator) -> RankSiamese:
+        learner = RankSiamese(channels, dimension)
+        with torch.no_grad():
+            learner.embedding.weight.normal_(0.0, _WEIGHT_START, generator=generator)
+            learner.embedding.bias.zero_()
+            learner.head.weight.normal_(0.0, _HEAD_START, generator=generator)
+            learner.head.bias.zero_()
+        return learner
+
+    def trained(self) -> list[torch.nn.Parameter]:
+        assert isinstance(self.learner, RankSiamese)
+        return [self.learner.embedding.weight, self.learner.head.weight]
+
+    def projection(self) -> torch.Tensor:
+        return (self.learner.direction() @ self.learner.embedding.weight)[None]
+
+    def slopes(self, projected: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
+        score = projected[0]
+        first, second = batch[:, 0], batch[:, 1]
+        dearer = self.target[first] > self.target[second]
+        margin = score[first] - score[second]
+        residual = (torch.sigmoid(margin).double() - dearer.double()) / max(len(batch), 1)
+        count = len(score)
+        slopes = torch.bincount(first, residual, count) - torch.bincount(second, residual, count)
+        return slopes.float()[None]
+
+    def pull(self, pulled: torch.Tensor) -> None:
+        embedding, head = self.trained()
+        by_direction = embedding @ pulled[0]
+        embedding.grad = torch.outer(self.learner.direction(), pulled[0])
+        embedding.grad += self.penalty_per_house * embedding
+        head.grad = torch.stack([-by_direction, by_direction]) + self.penalty_per_house * head
+
+
+class LogRatioTraining(Training):
+    """The log-ratio loss over triplets (Kim et al. 2019, eq. 3).
+
+    ``(log D(f_a, f_i) / D(f_a, f_j) - log D(y_a, y_i) / D(y_a, y_j))^2`` with
+    `D` the squared Euclidean distance. It does not change with the scale of
+    the embedding, and so does the penalty: the squared weights are divided by
+    the embedding's variance.
+    """
+
+    members = 3
+
+    @classmethod
+    def start(cls, channels: int, dimension: int, generator: torch.Generator) -> LogRatioTriplet:
+        learner = LogRatioTriplet(channels, dimension)
+        with torch.no_grad():
+            learner.embedding.weight.normal_(0.0, 1 / np.sqrt(channels), generator=generator)
+            learner.embedding.bias.zero_()
+        return learner
+
+    def trained(self) -> list[torch.nn.Parameter]:
+        return [self.learner.embedding.weight]
+
+    def projection(self) -> torch.Tensor:
+        return self.learner.embedding.weight
+
+    def slopes(self, projected: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
+        anchors, *others = batch.unbind(dim=1)
+        wanted = [torch.log((self.target[anchors] - self.target[other]) ** 2) for other in others]
+        with torch.enable_grad():
+            embedded = projected.detach().requires_grad_()
+            anchor = embedded.index_select(1, anchors)
+            distances = [((anchor - embedded.index_select(1, other)) ** 2).sum(dim=0) for other in others]
+            found = [torch.log(distance + _SMALLEST) for distance in distances]
+            loss = ((found[0] - found[1] - (wanted[0] - wanted[1]).float()) ** 2).mean()
+            variance = embedded.var(dim=1, correction=0).sum()
+            squares = (self.learner.embedding.weight.detach() ** 2).sum()
+            (loss + self.penalty_per_house / 2 * squares / variance).backward()
+        self._variance = variance.detach()
+        assert embedded.grad is not None
+        return embedded.grad
+
+    def pull(self, pulled: torch.Tensor) -> None:
+        embedding = self.learner.embedding.weight
+        embedding.grad = pulled + self.penalty_per_house / self._variance * embedding
+
+    def finish(self, embedded: torch.Tensor, rows: torch.Tensor) -> None:
+        """Read the embedding out by least squares, and give its distances the unit of the target."""
+        known, target = embedded[:, rows].double(), self.target[rows]
+        centre, middle = known.mean(dim=1, keepdim=True), target.mean()
+        centred = known - centre
+        products = centred @ centred.T
+        direction = torch.linalg.pinv(products, rtol=1e-6, hermitian=True) @ (centred @ (target - middle))
+        length = float(direction.norm())
+        scale = length if length > 0 else 1.0
+        self.learner.embedding.weight.mul_(scale)
+        assert isinstance(self.learner, LogRatioTriplet)
+        self.learner.head.weight.copy_(direction[None] / scale)
+        self.learner.head.bias.fill_(float(middle - direction @ centre[:, 0]))
+
+
+def fit_in_steps(
+    training: type[Training],
+    standard: torch.Tensor,
+    lessons: Sequence[Lesson],
+    section: SiameseSection,
+    seed: int,
+    places: Places | None,
+) -> list[FeatureLearner]:
+    """Train a learner for each lesson, all from the same start.
+
+    Args:
+        training: What they are trained for.
+        standard: Standardised features float32 `(n, K)`.
+        lessons: Targets, rows and penalties.
+        section: Dimension, pairs, epochs, learning rate.
+        seed: Seed of the start and of the shuffling.
+        places: Where the sales lie `(n, 4)`, for near pairs; None draws from all alike.
+
+    Raises:
+        ModelError: No two houses of a lesson can be compared.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    start = training.start(standard.shape[1], section.feature_dimension, generator)
+    comparisons: dict[tuple[int, int, int], Comparisons] = {}
+    drawn_of: list[Comparisons] = []
+    for lesson in lessons:
+        key = (id(lesson.target), id(lesson.rows), lesson.seed)
+        if key not in comparisons:
+            members = _draw(lesson, training.members, section.pairs_per_house, places)
+            comparisons[key] = Comparisons(members, generator.clone_state())
+        drawn_of.append(comparisons[key])
+    with torch.no_grad():
+        trainings = [training(copy.deepcopy(start), lesson, section) for lesson in lessons]
+        for _ in range(section.epochs):
+            for drawn in comparisons.values():
+                drawn.shuffle()
+            for step in range(STEPS_PER_EPOCH):
+                _step(trainings, [drawn.batch(step) for drawn in drawn_of], standard)
+        for each, lesson in zip(trainings, lessons, strict=True):
+            embedded = each.learner.embedding.weight @ standard.T
+            each.finish(embedded, torch.from_numpy(lesson.rows))
+    return [each.learner for each in trainings]
+
+
+def _step(trainings: Sequence[Training], batches: Sequence[torch.Tensor], standard: torch.Tensor) -> None:
+    projections = [each.projection() for each in trainings]
+    widths = [len(projection) for projection in projections]
+    projected = (torch.cat(projections) @ standard.T).split(widths)
+    slopes = [
+        each.slopes(own, batch) if len(batch) else torch.zeros_like(own)
+        for each, own, batch in zip(trainings, projected, batches, strict=True)
+    ]
+    pulled = (torch.cat(slopes) @ standard).split(widths)
+    for each, own, batch in zip(trainings, pulled, batches, strict=True):
+        if len(batch):
+            each.step(own)
+
+
+def _draw(lesson: Lesson, members: int, per_house: int, places: Places | None) -> NDArray[np.integer]:
+    rows = np.flatnonzero(lesson.rows)
+    sampler = PartnerSampler(lesson.target[rows], None if places is None else places[rows])
+    count = per_house * len(rows)
+    drawn = sampler.pairs(count, lesson.seed) if members == 2 else sampler.triplets(count, lesson.seed)
+    return rows[drawn]
