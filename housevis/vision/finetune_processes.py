@@ -6,12 +6,17 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from housevis.core.errors import UsageError
+
+_PATIENCE: Final = timedelta(hours=12)
+"""How long the others wait while the first one computes maps or scores."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ def open_processes() -> Iterator[Processes]:
     """Join the processes that `torchrun` started; alone where it did not.
 
     A CUDA GPU is taken where there is one, each process its own; NCCL joins
-    GPUs, gloo joins processors.
+    GPUs, gloo joins processors. Processes that the caller joined stay joined.
 
     Raises:
         UsageError: The processes cannot be joined.
@@ -82,9 +87,11 @@ def open_processes() -> Iterator[Processes]:
     else:
         device = torch.device("cpu")
         bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    if count > 1:
+    joins = count > 1 and not distributed.is_initialized()
+    if joins:
         try:
-            distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            distributed.init_process_group(backend, timeout=_PATIENCE)
         except (RuntimeError, ValueError) as problem:
             raise UsageError(
                 f"the processes cannot be joined ({str(problem).splitlines()[0][:120]})",
@@ -94,5 +101,5 @@ def open_processes() -> Iterator[Processes]:
     try:
         yield Processes(rank, count, device, bf16)
     finally:
-        if count > 1:
+        if joins:
             distributed.destroy_process_group()
