@@ -89,7 +89,8 @@ def recovered_parts(
     columns = {part: values for part, values in columns.items() if len(values) and np.ptp(values) > 0}
     if len(target) != len(truth) or len(target) <= len(columns) + 1:
         raise ModelError(
-            f"{len(target)} estimates of {len(truth)} houses cannot tell {len(columns)} parts of a price apart",
+            f"{len(target)} estimates of {len(truth)} houses cannot tell {len(columns)} parts of "
+            "a price apart",
             remedy="Set sample_market.houses to more houses.",
         )
     if not columns:

@@ -42,7 +42,9 @@ def town_figures(project: Project, run: Run, sold: SoldHouses, table: pd.DataFra
         as columns; ``location_only``: the same with latitude and longitude
         alone; ``gain_of_ceiling``: gain over the attributes alone;
         ``recovered``: what the estimates of later sales give back of every
-        planted part of the price, see :func:`recovered_parts`;
+        planted part of the price, see :func:`recovered_parts`, and
+        ``recovered_by_ceiling``, the same of a model with the true drivers
+        as columns;
         ``attention``, with pictures: heat ratios on the true driver masks of
         the later sales' houses, pooled and per driver.
     """
@@ -52,23 +54,25 @@ def town_figures(project: Project, run: Run, sold: SoldHouses, table: pd.DataFra
     truth = town.houses()
     config = project.config
     effects = truth.set_index("id")[[f"{driver}_effect" for driver in DRIVERS]]
-    ceiling = _later_hits(config, sold, config.pricing.attributes, effects)
-    attributes = _later_hits(config, sold, config.pricing.attributes, None)
-    location = _later_hits(config, sold, list(LOCATION), None)
+    later_sales = table[~sold.is_earlier]
+    price = later_sales["price"].to_numpy()
+    by_ceiling = _later_estimates(config, sold, config.pricing.attributes, effects)
+    ceiling = metrics.hit(by_ceiling, price)
+    attributes = metrics.hit(_later_estimates(config, sold, config.pricing.attributes, None), price)
+    location = metrics.hit(_later_estimates(config, sold, list(LOCATION), None), price)
     gain = metrics.paired_bootstrap_difference(attributes, ceiling, config.pricing.bootstrap, config.seed)
     figures: dict[str, Any] = {
         "ceiling": float(ceiling.mean()),
         "gain_of_ceiling": gain.to_dict(),
         "location_only": float(location.mean()),
     }
-    later_sales = table[~sold.is_earlier]
-    recovered = recovered_parts(
-        truth.set_index("id").loc[later_sales["house_id"]],
-        np.log(later_sales["estimate"]),
-        repeats=config.pricing.bootstrap,
-        seed=config.seed,
-    )
-    figures["recovered"] = [part.to_dict() for part in recovered]
+    known = truth.set_index("id").loc[later_sales["house_id"]]
+    for name, estimates in (
+        ("recovered", later_sales["estimate"].to_numpy()),
+        ("recovered_by_ceiling", by_ceiling),
+    ):
+        parts = recovered_parts(known, np.log(estimates), repeats=config.pricing.bootstrap, seed=config.seed)
+        figures[name] = [part.to_dict() for part in parts]
     if config.uses_pictures:
         maps = load_parts(run.maps)
         later = maps.houses["model_id"].to_numpy() == EARLIER
@@ -79,10 +83,10 @@ def town_figures(project: Project, run: Run, sold: SoldHouses, table: pd.DataFra
     return figures
 
 
-def _later_hits(
+def _later_estimates(
     config: Config, sold: SoldHouses, attributes: list[str], effects: pd.DataFrame | None
-) -> NDArray[np.bool_]:
-    """Which later sales ``(m,)`` a boosting on attributes, and on true effects, gets within ±10 %."""
+) -> NDArray[np.float64]:
+    """Estimates of the later sales ``(m,)`` by a boosting on attributes, and on true effects."""
     features = encode(sold.sales, attributes)
     if effects is not None:
         true = effects.reindex(sold.sales["house_id"]).set_index(features.index)
@@ -92,8 +96,7 @@ def _later_hits(
     model = HousePriceModel.from_section(config.pricing, list(features.columns), seed=config.seed)
     features = features.assign(house_id=sold.sales["house_id"], sale_date=sold.sales["sale_date"])
     model.fit(features[train], price[train])
-    later = ~sold.is_earlier
-    return metrics.hit(model.predict(features[later]), price[later])
+    return model.predict(features[~sold.is_earlier])
 
 
 def score_attention(

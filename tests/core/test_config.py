@@ -106,7 +106,7 @@ def test_every_example_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_pooling_of_the_middle_needs_pictures_with_the_house_in_the_middle() -> None:
     table = {"name": "x", "listings": {"path": "sales.csv"}, "vision": {"pooling": "average-and-centre"}}
     assert parse_config(table, where="x.toml", directory=Path()).vision.pooling == "average-and-centre"
-    with pytest.raises(ConfigError, match="needs imagery.framing centred"):
+    with pytest.raises(ConfigError, match=r"needs imagery\.framing centred"):
         parse_config(table | {"imagery": {"framing": "tile"}}, where="x.toml", directory=Path())
 
 
