@@ -23,6 +23,10 @@ _SMALLEST: Final = 1e-8
 """Squared distance below which two houses count as that far apart."""
 
 
+Batch = tuple[torch.Tensor, ...]
+"""Houses that are compared: the first of each pair or triplet `(b,)`, then the others."""
+
+
 class Comparisons:
     """The pairs or triplets of a lesson, in shuffled batches; lessons that differ in the penalty share them.
 
@@ -32,18 +36,19 @@ class Comparisons:
     """
 
     def __init__(self, members: NDArray[np.integer], generator: torch.Generator) -> None:
-        self.members = torch.from_numpy(members.astype(np.int32))
+        self._members = [torch.from_numpy(column.astype(np.int32)) for column in members.T]
         self._generator = generator
         self._size = -(-len(members) // STEPS_PER_EPOCH)
 
     def shuffle(self) -> None:
         """Begin another pass."""
-        order = torch.randperm(len(self.members), generator=self._generator)
-        self._batches = self.members[order].split(self._size)
+        order = torch.randperm(len(self._members[0]), generator=self._generator)
+        shuffled = [member.index_select(0, order).split(self._size) for member in self._members]
+        self._batches = list(zip(*shuffled, strict=True))
 
-    def batch(self, step: int) -> torch.Tensor:
-        """The batch of a step of this pass `(b, 2 or 3)`; the last steps of a pass may have none."""
-        return self._batches[step] if step < len(self._batches) else self.members[:0]
+    def batch(self, step: int) -> Batch | None:
+        """The batch of a step of this pass; the last steps of a short pass have none."""
+        return self._batches[step] if step < len(self._batches) else None
 
 
 class Training(ABC):
@@ -84,12 +89,12 @@ class Training(ABC):
         """Directions of the channels `(c, K)` that the loss looks at."""
 
     @abstractmethod
-    def slopes(self, projected: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
+    def slopes(self, projected: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Slope of the batch's loss by every projected feature.
 
         Args:
             projected: Features on the projection `(c, n)`.
-            batch: Houses that are compared `(b, members)`.
+            batch: Houses that are compared.
 
         Returns:
             `(c, n)`.
@@ -109,8 +114,14 @@ class Training(ABC):
         self._optimiser.step()
         self._schedule.step()
 
+    @abstractmethod
     def finish(self, embedded: torch.Tensor, rows: torch.Tensor) -> None:
-        """Complete the learner when its embedding `(D, n)` is trained."""
+        """Complete the learner when its embedding is trained.
+
+        Args:
+            embedded: Embeddings of the houses `(D, n)`.
+            rows: Which of them it was trained on, bool `(n,)`.
+        """
 
 
 class RankTraining(Training):
@@ -125,6 +136,7 @@ class RankTraining(Training):
 
     @classmethod
     def start(cls, channels: int, dimension: int, generator: torch.Generator) -> RankSiamese:
+        """Small random weights, large enough to learn from."""
         learner = RankSiamese(channels, dimension)
         with torch.no_grad():
             learner.embedding.weight.normal_(0.0, _WEIGHT_START, generator=generator)
@@ -134,28 +146,35 @@ class RankTraining(Training):
         return learner
 
     def trained(self) -> list[torch.nn.Parameter]:
+        """What is trained."""
         assert isinstance(self.learner, RankSiamese)
         return [self.learner.embedding.weight, self.learner.head.weight]
 
     def projection(self) -> torch.Tensor:
+        """Directions of the channels that the loss looks at."""
         return (self.learner.direction() @ self.learner.embedding.weight)[None]
 
-    def slopes(self, projected: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
+    def slopes(self, projected: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Slopes of the loss by the projected features."""
         score = projected[0]
-        first, second = batch[:, 0], batch[:, 1]
+        first, second = batch
         dearer = self.target[first] > self.target[second]
         margin = score[first] - score[second]
-        residual = (torch.sigmoid(margin).double() - dearer.double()) / max(len(batch), 1)
+        residual = (torch.sigmoid(margin).double() - dearer.double()) / len(first)
         count = len(score)
         slopes = torch.bincount(first, residual, count) - torch.bincount(second, residual, count)
         return slopes.float()[None]
 
     def pull(self, pulled: torch.Tensor) -> None:
+        """Gradients of the weights, the penalty included."""
         embedding, head = self.trained()
         by_direction = embedding @ pulled[0]
         embedding.grad = torch.outer(self.learner.direction(), pulled[0])
         embedding.grad += self.penalty_per_house * embedding
         head.grad = torch.stack([-by_direction, by_direction]) + self.penalty_per_house * head
+
+    def finish(self, embedded: torch.Tensor, rows: torch.Tensor) -> None:
+        """Nothing is left to do."""
 
 
 class LogRatioTraining(Training):
@@ -171,6 +190,7 @@ class LogRatioTraining(Training):
 
     @classmethod
     def start(cls, channels: int, dimension: int, generator: torch.Generator) -> LogRatioTriplet:
+        """Small random weights, large enough to learn from."""
         learner = LogRatioTriplet(channels, dimension)
         with torch.no_grad():
             learner.embedding.weight.normal_(0.0, 1 / np.sqrt(channels), generator=generator)
@@ -178,13 +198,16 @@ class LogRatioTraining(Training):
         return learner
 
     def trained(self) -> list[torch.nn.Parameter]:
+        """What is trained."""
         return [self.learner.embedding.weight]
 
     def projection(self) -> torch.Tensor:
+        """Directions of the channels that the loss looks at."""
         return self.learner.embedding.weight
 
-    def slopes(self, projected: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
-        anchors, *others = batch.unbind(dim=1)
+    def slopes(self, projected: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Slopes of the loss by the projected features."""
+        anchors, *others = batch
         wanted = [torch.log((self.target[anchors] - self.target[other]) ** 2) for other in others]
         with torch.enable_grad():
             embedded = projected.detach().requires_grad_()
@@ -200,6 +223,7 @@ class LogRatioTraining(Training):
         return embedded.grad
 
     def pull(self, pulled: torch.Tensor) -> None:
+        """Gradients of the weights, the penalty included."""
         embedding = self.learner.embedding.weight
         embedding.grad = pulled + self.penalty_per_house / self._variance * embedding
 
@@ -262,17 +286,17 @@ def fit_in_steps(
     return [each.learner for each in trainings]
 
 
-def _step(trainings: Sequence[Training], batches: Sequence[torch.Tensor], standard: torch.Tensor) -> None:
+def _step(trainings: Sequence[Training], batches: Sequence[Batch | None], standard: torch.Tensor) -> None:
     projections = [each.projection() for each in trainings]
     widths = [len(projection) for projection in projections]
     projected = (torch.cat(projections) @ standard.T).split(widths)
     slopes = [
-        each.slopes(own, batch) if len(batch) else torch.zeros_like(own)
+        torch.zeros_like(own) if batch is None else each.slopes(own, batch)
         for each, own, batch in zip(trainings, projected, batches, strict=True)
     ]
     pulled = (torch.cat(slopes) @ standard).split(widths)
     for each, own, batch in zip(trainings, pulled, batches, strict=True):
-        if len(batch):
+        if batch is not None:
             each.step(own)
 
 
