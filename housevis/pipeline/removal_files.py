@@ -18,6 +18,7 @@ from housevis.pipeline.explaining import GRAD_WEIGHTS
 from housevis.pipeline.exporting import known_exports
 from housevis.pipeline.geo_files import drop_houses as drop_from_file
 from housevis.pipeline.valuation import TRAINING
+from housevis.pricing.comparables import ComparableSales
 from housevis.runs import REMOVED, Run, read_json, read_parquet, write_parquet
 from housevis.views.atlas_removal import remove_from_atlas
 from housevis.vision.store import FeatureStore
@@ -40,6 +41,8 @@ def remove_from_run(run: Run, house_ids: Collection[str]) -> Counter[str]:
     removed: Counter[str] = Counter()
     for path in run.folder.rglob(TRAINING):
         removed["training rows"] += _drop_rows(path, house_ids)
+    for path in run.folder.rglob("comparables.json"):
+        removed["comparable sales"] += _drop_comparables(path.parent, house_ids)
     if run.estimates.is_file():
         removed["estimates in runs"] += _drop_rows(run.estimates, house_ids)
     for path in run.folder.rglob(GRAD_WEIGHTS):
@@ -103,6 +106,16 @@ def remove_from_exports(workspace: Workspace, house_ids: Collection[str]) -> tup
         except StorageError:
             unseen.append(str(path))
     return rows, unseen
+
+
+def _drop_comparables(folder: Path, house_ids: Collection[str]) -> int:
+    """Take houses out of the sales that a model compares others with; how many sales there were."""
+    comparables = ComparableSales.load(folder)
+    known = comparables.sales_
+    kept = known[~known["house_id"].isin(house_ids)]
+    if len(kept) < len(known):
+        comparables.fit(kept, kept["log_price"]).save(folder)
+    return len(known) - len(kept)
 
 
 def _drop_rows(path: Path, house_ids: Collection[str]) -> int:
