@@ -118,7 +118,8 @@ def measure_town(seed: int, backbone: str, runs_folder: Path) -> dict[str, Any]:
         run = find_run(runs_folder, config.name)
         sold = load_sold_houses(project)
         later = sold.sales.loc[~sold.is_earlier & (sold.image_keys != ""), "house_id"].astype(str).tolist()
-        heats = random_network_heats(project, later, learner_penalties(project, run, sold)["price"])
+        penalty = next(iter(learner_penalties(project, run, sold).values()))
+        heats = random_network_heats(project, later, penalty)
         assert config.sample_market is not None
         scores = score_attention(open_town(config.sample_market), later, {"random network": heats})
         figures = run.metrics()
@@ -128,7 +129,7 @@ def measure_town(seed: int, backbone: str, runs_folder: Path) -> dict[str, Any]:
             "seed": seed,
             "later_sales": headline["sales"],
             "rank_accuracy": figures["rank_accuracy"],
-            "penalty": figures["split"]["penalty"]["price"],
+            "penalty": penalty,
             "share_without": headline["share_without"],
             "share_with": headline["share_with"],
             "gain": {name: headline[f"gain{end}"] for name, end in _ENDS.items()},
@@ -136,6 +137,8 @@ def measure_town(seed: int, backbone: str, runs_folder: Path) -> dict[str, Any]:
             "gain_of_ceiling": town["gain_of_ceiling"],
             "part_of_ceiling": headline["gain"] / town["gain_of_ceiling"]["estimate"],
             "location_only": town["location_only"],
+            "recovered": town["recovered"],
+            "recovered_by_ceiling": town["recovered_by_ceiling"],
             "attention": town["attention"] + random_scores,
         }
 
@@ -167,7 +170,7 @@ def mean_of_towns(towns: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def write_towns(path: Path, means: Any, towns: list[dict[str, Any]]) -> None:
+def write_towns(path: Path, means: Any, towns: list[dict[str, Any]], **facts: Any) -> None:
     """Write and print the figures of some towns, with the command, machine and versions behind them."""
     write_json(
         path,
@@ -175,6 +178,7 @@ def write_towns(path: Path, means: Any, towns: list[dict[str, Any]]) -> None:
             "command": "python " + " ".join(sys.argv),
             "machine": machine_facts(),
             "versions": package_versions(),
+            **facts,
             "mean": means,
             "towns": towns,
         },

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import code_tables
 import etl_tables
+import town_tables
 from table_text import gain, markdown_table, percent, share
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -295,6 +296,7 @@ TABLES: dict[str, Table] = {
     "king-county-details": Table(king_county_details, "king-county.json"),
     "million-listings": Table(etl_tables.million_listings, "million-listings.json"),
     "other-markets": Table(other_markets, "other-markets.json"),
+    "planted-drivers": Table(town_tables.planted_drivers, "planted-drivers.json"),
     "providers": Table(code_tables.providers),
     "regularisation": Table(regularisation, "ranker-penalty.json"),
     "sample-market": Table(sample_market, "sample-market.json"),
