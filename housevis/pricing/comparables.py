@@ -22,7 +22,7 @@ import housevis
 from housevis.core.errors import ModelError
 from housevis.core.storage import new_file, write_file
 from housevis.pricing.attributes import LOCATION, encode
-from housevis.pricing.nearest_sales import NearestSales, Neighbours, positions, same_house_groups
+from housevis.pricing.nearest_sales import NearestSales, Neighbours, positions, same_house_groups, twin_keys
 
 Array = NDArray[np.float64]
 
@@ -136,7 +136,11 @@ class ComparableSales(TransformerMixin, BaseEstimator):
         self._standardise()
         self._likeness = self._standardised(attributes)
         self._area = _log_area(attributes)
-        self._houses = same_house_groups(_house_ids(X), self._twins(self.sales_))
+        house_ids, twins = _house_ids(X), twin_keys(X, attributes)
+        self._houses = same_house_groups(house_ids, twins)
+        known = np.array([name is not None for name in house_ids])
+        self._house_of_id = _first_of_each(self._houses[known], house_ids[known])
+        self._house_of_twin = _first_of_each(self._houses, twins)
         self._nearest = NearestSales(place, self._houses)
         return self
 
@@ -175,8 +179,9 @@ class ComparableSales(TransformerMixin, BaseEstimator):
             ConfigError: An attribute is unknown or not numeric.
         """
         self._check_fitted()
-        likeness = self._standardised(encode(X, self.attributes_))
-        return self._features(X.index, positions(X), self._own_houses(X), likeness)
+        attributes = encode(X, self.attributes_)
+        own = self._own_houses(X, attributes)
+        return self._features(X.index, positions(X), own, self._standardised(attributes))
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:  # noqa: ARG002
         """Names of the C features, all beginning with ``comparable_``."""
@@ -210,10 +215,10 @@ class ComparableSales(TransformerMixin, BaseEstimator):
         self._check_fitted()
         if len(house) != 1:
             raise ModelError(f"{len(house)} houses were given", remedy="Ask about one house at a time.")
-        likeness = self._standardised(encode(house, self.attributes_))
-        search = self._nearest.search(positions(house), self._own_houses(house), self.neighbours)
-        found = next(search)
-        weight = self._weights(found, likeness)[1][0]
+        attributes = encode(house, self.attributes_)
+        own = self._own_houses(house, attributes)
+        found = next(self._nearest.search(positions(house), own, self.neighbours))
+        weight = self._weights(found, self._standardised(attributes))[1][0]
         there = found.sales[0] >= 0
         rows, weight = found.sales[0][there], weight[there]
         result = self.sales_.iloc[rows].drop(columns="log_price").reset_index(drop=True)
@@ -340,22 +345,11 @@ class ComparableSales(TransformerMixin, BaseEstimator):
             result[:, column] = np.where(np.isfinite(values), (values - mean) / deviation, 0)
         return result
 
-    def _twins(self, sales: pd.DataFrame) -> pd.DataFrame:
-        return sales[[*LOCATION, *self.attributes_]]
-
-    def _own_houses(self, X: pd.DataFrame) -> NDArray[np.int64]:
+    def _own_houses(self, X: pd.DataFrame, attributes: pd.DataFrame) -> NDArray[np.int64]:
         """Fitted house numbers ``(n, 2)`` that each house must not be compared with; -1 for none."""
-        fitted = pd.Series(self._houses, index=_house_ids(self.sales_))
-        fitted = fitted[[name is not None for name in fitted.index]]
-        fitted = fitted[~fitted.index.duplicated()]
-        by_id = fitted.reindex(_house_ids(X)).fillna(-1).to_numpy(dtype="int64")
-        columns = {name: X[name].to_numpy(dtype="float64") for name in LOCATION}
-        twins = pd.DataFrame(columns | dict(encode(X, self.attributes_).items()))
-        both = pd.concat([self._twins(self.sales_), twins.set_axis(X.index)], ignore_index=True)
-        group = np.asarray(both.groupby(list(both.columns), dropna=False, sort=False).ngroup())
-        house_of_group = np.full(group.max() + 1, -1)
-        house_of_group[group[: len(self.sales_)]] = self._houses
-        return np.column_stack([by_id, house_of_group[group[len(self.sales_) :]]])
+        by_id = self._house_of_id.reindex(_house_ids(X)).fillna(-1)
+        by_twin = self._house_of_twin.reindex(twin_keys(X, attributes)).fillna(-1)
+        return np.column_stack([by_id.to_numpy(dtype="int64"), by_twin.to_numpy(dtype="int64")])
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "sales_"):
@@ -367,6 +361,12 @@ def _house_ids(houses: pd.DataFrame) -> NDArray[np.object_]:
         return np.full(len(houses), None, dtype=object)
     ids = houses["house_id"]
     return np.where(ids.isna(), None, ids.astype(str)).astype(object)
+
+
+def _first_of_each(houses: NDArray[np.int64], keys: NDArray[Any]) -> pd.Series[Any]:
+    """House numbers by key."""
+    numbered = pd.Series(houses, index=keys)
+    return numbered[~numbered.index.duplicated()]
 
 
 def _log_area(attributes: pd.DataFrame) -> Array:

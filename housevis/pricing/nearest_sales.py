@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from housevis.core.errors import ModelError
+from housevis.pricing.attributes import LOCATION
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -55,7 +56,7 @@ def positions(houses: pd.DataFrame) -> Array:
     Raises:
         ModelError: A coordinate is missing.
     """
-    for name in ("latitude", "longitude"):
+    for name in LOCATION:
         if name not in houses.columns:
             raise ModelError(
                 f"comparable sales need the column {name!r}, which is not given",
@@ -73,35 +74,43 @@ def positions(houses: pd.DataFrame) -> Array:
     return np.column_stack([across * np.cos(longitude), across * np.sin(longitude), np.sin(latitude)])
 
 
-def same_house_groups(house_ids: NDArray[np.object_], twins: pd.DataFrame) -> Indices:
+def twin_keys(houses: pd.DataFrame, attributes: pd.DataFrame) -> NDArray[np.uint64]:
+    """Keys ``(n,)`` that are equal where the place and all attributes are, two missing values among them.
+
+    Args:
+        houses: Frame with coordinates, n rows.
+        attributes: Encoded attributes, n rows.
+    """
+    columns = [houses[name].to_numpy(dtype="float64") for name in LOCATION]
+    columns += [attributes[name].to_numpy() for name in attributes.columns]
+    table = pd.DataFrame({number: column + 0.0 for number, column in enumerate(columns)})
+    return pd.util.hash_pandas_object(table, index=False).to_numpy()
+
+
+def same_house_groups(house_ids: NDArray[np.object_], twins: NDArray[np.uint64]) -> Indices:
     """Number the houses behind n sales, so that no house is told from itself.
 
-    Two sales are of one house if they share the house id, or every column
-    of `twins`: the same place and the same attributes under another id, as
-    where a house was listed twice. What shares a house with a third sale
-    shares it with each other.
+    Two sales are of one house if they share the house id or the twin key:
+    the same place and the same attributes under another id, as where a house
+    was listed twice. What shares a house with a third sale shares it with
+    each other.
 
     Args:
         house_ids: House ids ``(n,)``; None where it is not known.
-        twins: Coordinates and attributes, n rows; two missing values are
-            equal.
+        twins: Keys ``(n,)``, see :func:`twin_keys`.
 
     Returns:
         House numbers ``(n,)`` from 0.
     """
     count = len(twins)
-    by_twin = np.asarray(twins.groupby(list(twins.columns), dropna=False, sort=False).ngroup())
+    by_twin = pd.factorize(twins)[0]
     by_id, known = pd.factorize(house_ids)
     unknown = by_id < 0
     by_id[unknown] = len(known) + np.arange(int(unknown.sum()))
-    nodes = np.arange(count)
-    offset = count
-    ends = np.concatenate([offset + by_id, offset + count + by_twin])
-    edges = coo_array(
-        (np.ones(2 * count, dtype=np.int8), (np.concatenate([nodes, nodes]), ends)),
-        shape=(3 * count, 3 * count),
-    )
-    labels = connected_components(edges, directed=False)[1][:count]
+    sales = np.tile(np.arange(count), 2)
+    shared = np.concatenate([count + by_id, 2 * count + by_twin])
+    links = coo_array((np.ones(2 * count, dtype=np.int8), (sales, shared)), shape=(3 * count, 3 * count))
+    labels = connected_components(links, directed=False)[1][:count]
     return np.asarray(pd.factorize(labels)[0], dtype=np.int64)
 
 
