@@ -104,14 +104,15 @@ def learn_level(observations: Observations, times: Array) -> Level:
     centre = float(np.median(observations.values)) if observations.earlier is None else 0.0
     values = observations.values - centre
     expected = np.zeros(len(values))
+    prior = UNTURNED_SETTINGS.covariances(observations.times, observations.times)
     for _ in range(_ROBUST_PASSES):
         pseudo, noise = _winsorised(values, expected, observations.spread)
-        posterior = _Posterior(UNTURNED_SETTINGS, observations, precision, pseudo, noise)
+        posterior = _Posterior(UNTURNED_SETTINGS, prior, observations, precision, pseudo, noise)
         expected = observations.expected(posterior.mean_at_observations())
     pseudo, noise = _winsorised(values, expected, observations.spread)
-    mean, deviation = _Posterior(ALL_SETTINGS, observations, precision, pseudo, noise).change_since_zero(
-        times
-    )
+    prior = ALL_SETTINGS.covariances(observations.times, observations.times)
+    posterior = _Posterior(ALL_SETTINGS, prior, observations, precision, pseudo, noise)
+    mean, deviation = posterior.change_since_zero(times)
     return Level(mean, deviation, noise)
 
 
@@ -129,12 +130,17 @@ class _Posterior:
     """The level given the observations, for each of G settings and averaged over them."""
 
     def __init__(
-        self, settings: Settings, observations: Observations, precision: Array, values: Array, noise: float
+        self,
+        settings: Settings,
+        prior: Array,
+        observations: Observations,
+        precision: Array,
+        values: Array,
+        noise: float,
     ) -> None:
         self._times = observations.times
         self._precision = precision / noise**2
         response = observations.response(values) / noise**2
-        prior = settings.covariances(self._times, self._times)
         system = np.eye(len(response)) + self._precision @ prior
         columns = np.broadcast_to(response[:, None], (len(settings), len(response), 1))
         alpha = np.linalg.solve(system, columns)[..., 0]
@@ -155,8 +161,9 @@ class _Posterior:
         cross = self._settings.covariances(times, self._times)
         cross = cross - self._settings.covariances(np.zeros(1), self._times)
         means = np.einsum("gqk,gk->gq", cross, self._alpha)
-        explained = np.linalg.solve(self._system, self._precision @ cross.transpose(0, 2, 1))
-        unexplained = self._settings.change_variances(times) - np.einsum("gqk,gkq->gq", cross, explained)
+        gain = np.linalg.solve(self._system, np.broadcast_to(self._precision, self._system.shape))
+        explained = np.einsum("gqk,gqk->gq", cross @ gain, cross)
+        unexplained = self._settings.change_variances(times) - explained
         mean = self._weight @ means
         variance = self._weight @ (np.maximum(unexplained, 0.0) + (means - mean) ** 2)
         return mean, np.sqrt(variance)

@@ -84,9 +84,10 @@ class Settings:
 
     def _moved(self, distance: Array) -> Array:
         """Variance ``(G, n)`` that slope and shocks move the level over distances in months."""
-        span = np.abs(distance) / self.memory[:, None]
-        trend = 2.0 * (self.slope * self.memory)[:, None] ** 2 * (span + np.expm1(-span))
-        return trend + self.shock[:, None] ** 2 * np.abs(distance)
+        memories, position = np.unique(self.memory, return_inverse=True)
+        span = np.abs(distance) / memories[:, None]
+        trend = 2.0 * memories[:, None] ** 2 * (span + np.expm1(-span))
+        return self.slope[:, None] ** 2 * trend[position] + self.shock[:, None] ** 2 * np.abs(distance)
 
     def _turned(self, times: Array) -> Array:
         """The change of slope as a function ``(G, n)`` of time, 0 at time 0."""
