@@ -87,8 +87,8 @@ class ComparableSales(TransformerMixin, BaseEstimator):
 
     Attributes:
         attributes_: The attributes that make sales alike.
-        sales_: The fitted sales: ``sale_id, house_id, sale_date`` where they
-            were given, coordinates, attributes, ``log_price``.
+        sales_: The fitted sales: ``sale_id`` and ``sale_date`` where they
+            were given, ``house_id``, coordinates, attributes, ``log_price``.
     """
 
     def __init__(
@@ -128,7 +128,9 @@ class ComparableSales(TransformerMixin, BaseEstimator):
             )
         self.attributes_ = tuple(name for name in self.attributes if name not in _NOT_LIKENESS)
         place = positions(X)
-        columns = {name: X[name].to_numpy() for name in ("sale_id", "house_id", "sale_date") if name in X}
+        columns = {name: X[name].to_numpy() for name in ("sale_id", "sale_date") if name in X}
+        house_ids = _house_ids(X)
+        columns |= {"house_id": house_ids}
         columns |= {name: X[name].to_numpy(dtype="float64") for name in LOCATION}
         attributes = encode(X, self.attributes_)
         columns |= {name: attributes[name].to_numpy() for name in self.attributes_}
@@ -136,7 +138,7 @@ class ComparableSales(TransformerMixin, BaseEstimator):
         self._standardise()
         self._likeness = self._standardised(attributes)
         self._area = _log_area(attributes)
-        house_ids, twins = _house_ids(X), twin_keys(X, attributes)
+        twins = twin_keys(X, attributes)
         self._houses = same_house_groups(house_ids, twins)
         known = np.array([name is not None for name in house_ids])
         self._house_of_id = _first_of_each(self._houses[known], house_ids[known])
@@ -144,13 +146,12 @@ class ComparableSales(TransformerMixin, BaseEstimator):
         self._nearest = NearestSales(place, self._houses)
         return self
 
-    def fit_transform(self, X: pd.DataFrame, y: ArrayLike, **fit_params: Any) -> pd.DataFrame:  # noqa: ARG002
+    def fit_transform(self, X: pd.DataFrame, y: ArrayLike) -> pd.DataFrame:
         """Fit, and give the fitted sales' own features, each from the other houses alone.
 
         Args:
             X: As for :meth:`fit`.
             y: As for :meth:`fit`.
-            **fit_params: None are known.
 
         Returns:
             Frame of float64 ``(n, C)`` with the index of `X`.
@@ -300,12 +301,13 @@ class ComparableSales(TransformerMixin, BaseEstimator):
     def _columns(self, found: Neighbours, likeness: Array) -> Iterator[Array]:
         """Features of one chunk of houses, in the order of their names."""
         there = found.sales >= 0
+        equal = there.astype("float64")
         price = np.where(there, self.sales_["log_price"].to_numpy()[found.sales], np.nan)
         near, alike = self._weights(found, likeness)
         values = [price] if AREA not in self.attributes_ else [price, price - self._area[found.sales]]
         for value in values:
             for count in NEAREST:
-                yield _weighted_median(value[:, :count], there[:, :count].astype("float64"))
+                yield _weighted_median(value[:, :count], equal[:, :count])
             yield _weighted_mean(value, near)
             if self.attributes_:
                 yield _weighted_mean(value, alike)

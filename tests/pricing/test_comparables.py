@@ -114,6 +114,23 @@ def test_a_later_sale_meets_all_fitted_sales() -> None:
     assert np.isfinite(result.to_numpy()).all()
 
 
+def test_no_houses_have_no_features() -> None:
+    sales = town(30)
+    fitted = ComparableSales().fit(sales, sales["log_price"])
+    assert fitted.transform(sales[:0]).shape == (0, len(fitted.get_feature_names_out()))
+
+
+def test_house_ids_may_be_numbers(tmp_path) -> None:
+    sales = town(30)
+    numbered = sales.assign(house_id=np.arange(30))
+    fitted = ComparableSales().fit(numbered, numbered["log_price"])
+    fitted.save(tmp_path)
+    house = numbered.loc[[3]].assign(area_m2=100.0)
+    for known in (fitted, ComparableSales.load(tmp_path)):
+        assert "3" not in set(known.comparables(house)["house_id"])
+        assert len(known.comparables(house)) == 29
+
+
 def test_medians_are_those_of_the_nearest_sales() -> None:
     sales = town(300)
     place = sales[["latitude", "longitude"]].to_numpy() * [1, np.cos(np.radians(47.55))]
