@@ -1,0 +1,130 @@
+"""What all parts of Table 2 share: the market, its learners, and how they are fitted in worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from table2_estimates import BOOSTING, Array, Cell, Part, estimate, figures
+from table2_learners import Joined, Learned, Learner, Task, all_learners, learn
+from table2_market import FIVE, NO_LOCATION, OTHER, Market
+
+from housevis.core.engine import map_shards
+from housevis.core.processes import LocalRunner
+from housevis.core.progress import progress_bar
+from housevis.pricing.attributes import encode
+from housevis.vision.pairs import sale_places
+
+
+@dataclass(eq=False)
+class Bench:
+    """What all parts of the measurement share.
+
+    Attributes:
+        market: The sales and the features of their pictures.
+        folder: For files that worker processes map.
+        runner: Who fits.
+        scores: Learner -> features of a file ``(n, D)``.
+    """
+
+    market: Market
+    folder: Path
+    runner: LocalRunner
+    scores: dict[str, NDArray[np.float32]]
+    learners: list[Learner] = field(init=False)
+    joined: list[Joined] = field(init=False)
+
+    def __post_init__(self) -> None:
+        market = self.market
+        self.learners, self.joined = all_learners(market.config.siamese, market.backbones.get(OTHER))
+        self.tables = {
+            name: encode(market.sales, names).to_numpy(np.float64) for name, names in market.sets.items()
+        }
+        self.log_price = np.log(market.price)
+        sales = market.sales
+        self.places = sale_places(
+            sales["latitude"].to_numpy(),
+            sales["longitude"].to_numpy(),
+            (sales["sale_date"] - sales["sale_date"].min()).dt.days.to_numpy(np.float64),
+            sales["area_m2"].to_numpy(),
+        )
+        self.known = {"residual": self.tables[FIVE], "residual-without-location": self.tables[NO_LOCATION]}
+
+    @property
+    def seed(self) -> int:
+        """Seed of everything."""
+        return self.market.config.seed
+
+    def task(
+        self, learner: Learner, teach: NDArray[np.bool_], folds: NDArray[np.int64], **changes: Any
+    ) -> Task:
+        """What a worker needs to fit a learner."""
+        made = Task(
+            key=learner.fit_key,
+            pooled=self.market.features_file(learner.pictures, learner.section.neighbourhood),
+            section=learner.section,
+            components=learner.components,
+            teach=teach & self.market.present[learner.pictures],
+            folds=folds,
+            log_price=self.log_price,
+            known=self.known,
+            places=self.places,
+            pricing=self.market.config.pricing,
+            seed=self.seed,
+        )
+        return replace(made, **changes)
+
+    def taught(self, tasks: Sequence[Task], title: str) -> list[Learned]:
+        """Fit learners; the results are in the order of the tasks."""
+        with progress_bar(title, len(tasks)) as bar:
+            found = []
+            for learned in map_shards(learn, tasks, self.runner):
+                found.append(learned)
+                bar.advance()
+        return found
+
+    def estimates(
+        self, parts: Sequence[Part], cells: Sequence[Cell], title: str, log_price: Array | None = None
+    ) -> dict[Cell, Array]:
+        """Log estimates ``(n,)`` of all cells."""
+        with progress_bar(title, len(parts) * len(cells)) as bar:
+            return estimate(
+                parts,
+                cells,
+                self.tables,
+                self.log_price if log_price is None else log_price,
+                self.market.config.pricing,
+                self.seed,
+                self.runner,
+                bar.advance,
+            )
+
+    def row(self, cell: Cell, estimates: dict[Cell, Array], **changes: Any) -> dict[str, Any]:
+        """The figures of one cell."""
+        return figures(
+            cell, estimates, self.market.price, self.market.config.pricing.bootstrap, self.seed, **changes
+        )
+
+    def cells(self, learners: Sequence[str], sets: Sequence[str], regressor: str = BOOSTING) -> list[Cell]:
+        """Attribute sets with and without the features of learners; "none" has no side without."""
+        names = [name for name in sets if name in self.market.sets]
+        alone = [Cell(name, None, regressor) for name in names if self.market.sets[name]]
+        return alone + [Cell(name, learner, regressor) for learner in learners for name in names]
+
+
+def learned_features(
+    bench: Bench, found: dict[str, Learned]
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
+    """Visual features ``(n, D)`` and, where there is one, a score ``(n,)`` of every column of the table."""
+    visual = {learner.name: found[learner.fit_key].features(learner.recipe) for learner in bench.learners}
+    visual |= bench.scores
+    for joined in bench.joined:
+        visual[joined.name] = np.hstack([visual[part] for part in joined.parts])
+    scores = {
+        learner.name: found[learner.fit_key].score for learner in bench.learners if not learner.components
+    }
+    return visual, scores

@@ -1,0 +1,306 @@
+"""The feature learners of Table 2, and how they are fitted: each on others' sales than those it describes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from table2_market import OTHER, OWN
+
+from housevis.core.config import PricingSection, SiameseSection
+from housevis.core.errors import RunError
+from housevis.pricing.boosters import fit_booster, raw_prediction
+from housevis.vision.cross_fitting import FoldTargets, fit_and_cross_fit
+from housevis.vision.objectives import fit_learner
+from housevis.vision.penalty import choose_penalty
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Recipe = Literal["in-sample", "cross-fitted"]
+
+PRICE = "price"
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A way to turn pooled features into visual features.
+
+    Attributes:
+        name: Its name in the table.
+        pictures: Which features it takes, a key of the market's.
+        section: Objective, targets, pairs, neighbourhood and dimension.
+        recipe: Whether the regressor is fitted on features of a learner that
+            was fitted on the same sales, as in the paper, or on others only.
+        components: Instead of learning from prices, so many principal
+            components of the pooled features.
+    """
+
+    name: str
+    pictures: str
+    section: SiameseSection
+    recipe: Recipe
+    components: int = 0
+
+    @property
+    def fit_key(self) -> str:
+        """Learners of one key differ in the recipe alone and are fitted once."""
+        return f"{self.pictures} {self.components} {self.section.model_dump_json()}"
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One learner to be fitted for one set of teaching sales.
+
+    Attributes:
+        key: What the result belongs to.
+        pooled: File of pooled features of all sales ``(n, K)``.
+        section: Settings of the learner.
+        components: See :class:`Learner`.
+        teach: Sales that teach ``(n,)``, all with a picture.
+        folds: Fold of each teaching sale ``(n,)``; read in `teach` alone.
+        log_price: Log prices ``(n,)``; read in `teach` alone.
+        known: Target -> what a residual is the rest of: encoded attributes ``(n, F)``.
+        places: Where sales lie, for near pairs ``(n, 4)``.
+        pricing: Settings of the boosting that residuals come from.
+        seed: Seed of everything.
+        penalties: Target -> penalty; one that is missing is chosen by cross-validation.
+        crossed: False where features of the teaching sales by others are not needed.
+    """
+
+    key: str
+    pooled: Path
+    section: SiameseSection
+    components: int
+    teach: Mask
+    folds: NDArray[np.int64]
+    log_price: Array
+    known: Mapping[str, Array]
+    places: Array
+    pricing: PricingSection
+    seed: int
+    penalties: Mapping[str, float] = field(default_factory=dict)
+    crossed: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """Visual features of all sales, NaN where there is no picture.
+
+    Attributes:
+        in_sample: By the learner of all teaching sales ``(n, D)``.
+        crossed: The same, but the teaching sales' by learners that have not
+            seen their fold ``(n, D)``.
+        score: One number per sale ``(n,)`` that is to order houses by price.
+        penalties: Target -> L2 penalty.
+        seconds: Processor time that it took.
+    """
+
+    in_sample: NDArray[np.float32]
+    crossed: NDArray[np.float32]
+    score: NDArray[np.float32]
+    penalties: dict[str, float]
+    seconds: float
+
+    def features(self, recipe: Recipe) -> NDArray[np.float32]:
+        """The features of one recipe ``(n, D)``."""
+        return self.in_sample if recipe == "in-sample" else self.crossed
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Visual features of several learners side by side.
+
+    Attributes:
+        name: Its name in the table.
+        parts: Names of the learners.
+    """
+
+    name: str
+    parts: tuple[str, ...]
+
+
+PAPER = "rank siamese, in-sample"
+NEIGHBOURHOOD = (8, 30)
+WIDE_NEIGHBOURHOOD = (8, 30, 100)
+RESIDUALS = ("residual", "residual-without-location")
+
+
+def all_learners(base: SiameseSection, other: str | None) -> tuple[list[Learner], list[Joined]]:
+    """The columns of the table.
+
+    Args:
+        base: Pairs, epochs, learning rate and penalty of every learner.
+        other: Name of the other backbone, if there is one.
+    """
+
+    def learner(name: str, recipe: Recipe = "cross-fitted", pictures: str = OWN, **changes: Any) -> Learner:
+        return Learner(name, pictures, SiameseSection.model_validate(base.model_dump() | changes), recipe)
+
+    three, one = [PRICE, *RESIDUALS], {"feature_dimension": 1}
+    near = list(NEIGHBOURHOOD)
+    ridge = {"objective": "price", **one}
+    learners = [
+        learner(PAPER, "in-sample"),
+        learner("rank siamese, cross-fitted"),
+        learner("price regression, in-sample", "in-sample", objective="price"),
+        learner("price regression, cross-fitted", objective="price"),
+        learner("log-ratio triplet, in-sample", "in-sample", objective="log-ratio-triplet"),
+        learner("log-ratio triplet, cross-fitted", objective="log-ratio-triplet"),
+        learner("log-ratio triplet, 16-D, cross-fitted", objective="log-ratio-triplet", feature_dimension=16),
+        learner("rank siamese on near pairs, cross-fitted", pair_sampling="near"),
+        learner("rank siamese on residuals, cross-fitted", targets=list(RESIDUALS), **one),
+        learner(
+            "rank siamese on residuals, near pairs", targets=list(RESIDUALS), pair_sampling="near", **one
+        ),
+        learner("price and residual regression, cross-fitted", targets=three, **ridge),
+        learner("neighbourhood: rank siamese, in-sample", "in-sample", neighbourhood=near),
+        learner("neighbourhood: rank siamese, cross-fitted", neighbourhood=near),
+        learner(
+            "neighbourhood: price and residuals, cross-fitted", targets=three, neighbourhood=near, **ridge
+        ),
+        learner(
+            "wide neighbourhood: price and residual, cross-fitted",
+            targets=[PRICE, RESIDUALS[1]],
+            neighbourhood=list(WIDE_NEIGHBOURHOOD),
+            **ridge,
+        ),
+        replace(learner("16 principal components, no prices"), components=16),
+    ]
+    joined = [
+        Joined(
+            "own and neighbourhood: price and residuals, cross-fitted",
+            (
+                "price and residual regression, cross-fitted",
+                "neighbourhood: price and residuals, cross-fitted",
+            ),
+        ),
+    ]
+    if other is not None:
+        learners += [
+            learner(f"{other}: rank siamese, in-sample", "in-sample", OTHER),
+            learner(f"{other}: rank siamese, cross-fitted", pictures=OTHER),
+        ]
+    return learners, joined
+
+
+def learn(task: Task) -> Learned:
+    """Fit a learner on all teaching sales and, where wanted, on all but each fold of them."""
+    started = time.process_time()
+    pooled = np.load(task.pooled, mmap_mode="r")
+    shown = np.isfinite(pooled[:, 0])
+    if task.components:
+        return _components(task, pooled, shown)
+    section, teach = task.section, task.teach
+    features = np.ascontiguousarray(pooled[teach])
+    folds, places = task.folds[teach], task.places[teach]
+    wholes = {name: _target(task, name, teach)[teach] for name in section.targets}
+    penalties = {
+        name: task.penalties[name] if name in task.penalties else _penalty(task, features, wholes[name])
+        for name in section.targets
+    }
+    if task.crossed:
+        targets = [
+            FoldTargets(wholes[name], _fold_targets(task, name), penalties[name]) for name in section.targets
+        ]
+        learners, held_out = fit_and_cross_fit(
+            section.objective, features, targets, folds, section, task.seed, places=places
+        )
+    else:
+        learners = [
+            fit_learner(
+                section.objective,
+                features,
+                wholes[name],
+                section,
+                task.seed,
+                penalty=penalties[name],
+                places=places,
+            )
+            for name in section.targets
+        ]
+    in_sample = np.full((len(pooled), sum(learner.dimension for learner in learners)), np.nan, np.float32)
+    score = np.full(len(pooled), np.nan, dtype=np.float32)
+    for rows in np.array_split(np.flatnonzero(shown), 8):
+        some = np.asarray(pooled[rows])
+        in_sample[rows] = np.hstack([learner.embed(some) for learner in learners])
+        score[rows] = learners[0].score(some)
+    crossed = in_sample.copy()
+    if task.crossed:
+        crossed[teach] = held_out
+    return Learned(in_sample, crossed, score, penalties, time.process_time() - started)
+
+
+def _penalty(task: Task, features: NDArray[np.float32], target: Array) -> float:
+    section = task.section
+    if section.penalty != "auto":
+        return float(section.penalty)
+    folds, places = task.folds[task.teach], task.places[task.teach]
+    choice = choose_penalty(section.objective, features, target, folds, section, task.seed, places=places)
+    return choice.penalty
+
+
+def _fold_targets(task: Task, name: str) -> Array:
+    """Targets of the learners that have not seen a fold: a row per fold, a column per teaching sale."""
+    rows = []
+    for number in np.unique(task.folds[task.teach]):
+        target = _target(task, name, task.teach & (task.folds != number))[task.teach]
+        rows.append(np.where(np.isfinite(target), target, 0.0))
+    return np.stack(rows)
+
+
+def _target(task: Task, name: str, rows: Mask) -> Array:
+    """What is learned ``(n,)``; of a residual, only from sales in `rows` and each by others of them."""
+    if name == PRICE:
+        return task.log_price
+    table = task.known[name]
+    residual = np.full(len(rows), np.nan)
+    for number in np.unique(task.folds[rows]):
+        held_out = rows & (task.folds == number)
+        others = rows & ~held_out
+        booster = fit_booster(task.pricing, table[others], task.log_price[others], task.seed, 1)
+        residual[held_out] = task.log_price[held_out] - raw_prediction(booster, table[held_out], 1)
+    return residual
+
+
+def _components(task: Task, pooled: NDArray[np.float32], shown: Mask) -> Learned:
+    """Principal components of the standardised pooled features; no price is looked at."""
+    taught = np.asarray(pooled[task.teach], dtype=np.float64)
+    mean, deviation = taught.mean(axis=0), taught.std(axis=0)
+    deviation[deviation == 0] = np.inf
+    standard = (taught - mean) / deviation
+    _, vectors = np.linalg.eigh(standard.T @ standard)
+    turn = vectors[:, ::-1][:, : task.components]
+    found = np.full((len(pooled), task.components), np.nan, dtype=np.float32)
+    found[shown] = ((pooled[shown] - mean) / deviation) @ turn
+    return Learned(found, found, np.full(len(pooled), np.nan, dtype=np.float32), {}, 0.0)
+
+
+def read_scores(file: Path, sales: pd.DataFrame) -> NDArray[np.float32]:
+    """Visual features that another program cross-fitted: ``(n, D)``, NaN rows where none.
+
+    Args:
+        file: Parquet with a column ``sale_id`` and columns ``score_…``, as `housevis finetune` writes.
+        sales: Sale frame, n rows.
+
+    Raises:
+        RunError: The file has no such columns, or names hardly any of the sales.
+    """
+    table = pd.read_parquet(file)
+    if "sale_id" not in table:
+        raise RunError("these scores have no column sale_id", where=str(file), remedy="Write them again.")
+    table = table.set_index("sale_id")
+    numbers = table[[name for name in table.columns if name.startswith("score_")]]
+    found = numbers.reindex(sales["sale_id"]).to_numpy(np.float32)
+    if not numbers.shape[1] or np.isfinite(found).all(axis=1).mean() < 0.5:
+        raise RunError(
+            "these scores are of other sales, or hold no numbers",
+            where=str(file),
+            remedy="Take the file that was made from this database.",
+        )
+    return found
