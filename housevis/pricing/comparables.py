@@ -361,8 +361,9 @@ class ComparableSales(TransformerMixin, BaseEstimator):
 def _house_ids(houses: pd.DataFrame) -> NDArray[np.object_]:
     if "house_id" not in houses.columns:
         return np.full(len(houses), None, dtype=object)
-    ids = houses["house_id"]
-    return np.where(ids.isna(), None, ids.astype(str)).astype(object)
+    ids = houses["house_id"].astype(str).to_numpy(dtype=object)
+    ids[houses["house_id"].isna().to_numpy()] = None
+    return ids
 
 
 def _first_of_each(houses: NDArray[np.int64], keys: NDArray[Any]) -> pd.Series[Any]:

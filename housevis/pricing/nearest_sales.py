@@ -84,7 +84,7 @@ def twin_keys(houses: pd.DataFrame, attributes: pd.DataFrame) -> NDArray[np.uint
     columns = [houses[name].to_numpy(dtype="float64") for name in LOCATION]
     columns += [attributes[name].to_numpy() for name in attributes.columns]
     table = pd.DataFrame({number: column + 0.0 for number, column in enumerate(columns)})
-    return pd.util.hash_pandas_object(table, index=False).to_numpy()
+    return np.asarray(pd.util.hash_pandas_object(table, index=False), dtype=np.uint64)
 
 
 def same_house_groups(house_ids: NDArray[np.object_], twins: NDArray[np.uint64]) -> Indices:
