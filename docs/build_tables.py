@@ -202,6 +202,27 @@ def regularisation(figures: Figures) -> str:
     return f"{table}\n\nCommand: `{figures['command']}`."
 
 
+def comparable_sales(figures: Figures) -> str:
+    """The attributes-only model without and with comparable sales."""
+    rows = [
+        [
+            row["attributes"],
+            row["boosting"],
+            judged,
+            share(row[key]["share_without"]),
+            share(row[key]["share_with"]),
+            gain(row[key]["gain"]),
+            f"{100 * row[key]['mdape_without']:.2f}",
+            f"{100 * row[key]['mdape_with']:.2f}",
+        ]
+        for row in figures["rows"]
+        for key, judged in (("later", "later sales"), ("cross-validated", "earlier sales, held-out folds"))
+    ]
+    header = ["attributes", "boosting", "judged on", "without", "with", "gain, 95 % interval"]
+    table = markdown_table([*header, "MdAPE without", "MdAPE with"], rows)
+    return f"{table}\n\nCommand: `{figures['command']}`."
+
+
 def _share_with_interval(value: Mapping[str, float], unit: float = 1.0) -> str:
     estimate, low, high = (unit * value[name] for name in ("estimate", "low", "high"))
     return f"{estimate:.1f} ({low:.1f} to {high:.1f})"
@@ -288,6 +309,7 @@ def embedding_engine(figures: Figures) -> str:
 
 
 TABLES: dict[str, Table] = {
+    "comparable-sales": Table(comparable_sales, "comparable-sales.json"),
     "embedding-engine": Table(embedding_engine, "embedding-engine.json"),
     "fetch-faults": Table(etl_tables.fetch_faults, "tile-fetch-faults.json"),
     "fetch-rate": Table(etl_tables.fetch_rate, "tile-fetch-rate.json"),
