@@ -323,6 +323,15 @@ class Config(Section):
             raise ValueError(
                 "listings.bounds must be west, south, east, north: the south is not below the north"
             )
+        learns_price = self.siamese.objective != "rank"
+        if self.uses_pictures and learns_price and self.explain.scalar.startswith("loss-"):
+            raise ValueError(
+                f"explain.scalar {self.explain.scalar!r} is the loss of the rank siamese; with "
+                f"siamese.objective {self.siamese.objective!r} take 'ordering', 'dearer' or 'cheaper'"
+            )
+        needs_folds = set(self.siamese.targets) != {"price"} and self.pricing.folds < 3
+        if needs_folds and self.pricing.visual_features == "cross-fitted":
+            raise ValueError("pricing.folds must be 3 or more where residuals are learned cross-fitted")
         return self
 
 

@@ -42,6 +42,7 @@ def rank_grad_weights(
     top_channels: int = 50,
     channel_order: ChannelOrder = "weight",
     seed: int = 1,
+    picture_channels: int | None = None,
 ) -> GradWeightDatabase:
     """Grad-weights of all houses for the rank siamese with a linear head (C sections 3.2 and 3.3).
 
@@ -67,6 +68,9 @@ def rank_grad_weights(
         top_channels: Channels kept, `M` (50 in C); all of them where there are fewer.
         channel_order: How channels are compared, ``"weight"`` in C.
         seed: Seed of the pairs.
+        picture_channels: How many of the `K` features, from the first on, are
+            of the house's own picture, which alone is explained; None means
+            all of them.
 
     Returns:
         The database, one row per house, in the order given.
@@ -83,17 +87,18 @@ def rank_grad_weights(
     _check_inputs(W, b, V, c, features, y, house_ids)
     direction = V[1] - V[0]
     embeddings = _embed(features, W, b)
+    own = W[:, :picture_channels]
     factors, counts = pair_factors(
         embeddings @ direction, float(c[1] - c[0]), y, scalar, pairs, np.random.default_rng(seed)
     )
-    kept = min(top_channels, W.shape[1])
-    deviations = _channel_deviations(features) if channel_order == "effect" else None
+    kept = min(top_channels, own.shape[1])
+    deviations = _channel_deviations(features[:, :picture_channels]) if channel_order == "effect" else None
     channels = np.empty((len(y), kept), dtype=np.uint16)
     weights = np.empty((len(y), kept), dtype=np.float16)
     scales = np.empty(len(y), dtype=np.float32)
     for start in range(0, len(y), _CHUNK):
         rows = slice(start, start + _CHUNK)
-        alpha = closed_form_weights(factors[rows, None] * direction, W, cells)
+        alpha = closed_form_weights(factors[rows, None] * direction, own, cells)
         channels[rows], weights[rows], scales[rows] = keep_top_channels(alpha, kept, deviations)
     return GradWeightDatabase(
         house_ids=tuple(house_ids),
@@ -106,7 +111,7 @@ def rank_grad_weights(
             scalar=scalar,
             pairs=pairs,
             channel_order=channel_order,
-            channels_in_all=W.shape[1],
+            channels_in_all=own.shape[1],
             cells=cells,
             seed=seed,
             backbone_fingerprint=backbone_fingerprint,

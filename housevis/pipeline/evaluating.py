@@ -17,7 +17,7 @@ from housevis.pipeline.explaining import GRAD_WEIGHTS, build_grad_weights
 from housevis.pipeline.judging import DRIVER_PREFIX, calibrate_model, driver_columns, judge_sold_houses
 from housevis.pipeline.project import Project
 from housevis.pipeline.results import StepResult, percent, points
-from housevis.pipeline.sold import EARLIER, SERVING, SoldHouses, current_run, load_sold_houses
+from housevis.pipeline.sold import EARLIER, SERVING, SoldHouses, current_run, keep_pool, load_sold_houses
 from housevis.pipeline.training import fit_and_save
 from housevis.pipeline.truth import town_figures
 from housevis.pipeline.valuation import ValuationModel, is_complete
@@ -82,6 +82,7 @@ def _results_are_there(run: Run, uses_pictures: bool) -> bool:
 
 
 def _fit_serving_model(project: Project, run: Run, sold: SoldHouses, table: pd.DataFrame) -> None:
+    keep_pool(run, sold)
     if not is_complete(run.serving):
         fit_and_save(project, run, sold, SERVING)
     calibrate_model(project.config, run, sold, table, SERVING)

@@ -19,16 +19,17 @@ from housevis.explain.gradweights import GradWeightDatabase, rank_grad_weights
 from housevis.explain.transfer import Transfer
 from housevis.pipeline.attention import COLUMNS, AttentionMaps, load_parts, next_part, save_part
 from housevis.pipeline.embedding import HousePlace, PictureLoader, house_places, shards_of
-from housevis.pipeline.picture_desk import PictureWork, desk_for, lent_backbone, picture_work
+from housevis.pipeline.picture_desk import Desk, PictureWork, desk_for, lent_backbone, picture_work
 from housevis.pipeline.picture_steps import for_pictures
 from housevis.pipeline.project import Project
 from housevis.pipeline.results import StepResult
-from housevis.pipeline.sold import SoldHouses, current_run, load_sold_houses
+from housevis.pipeline.sold import POOL, SoldHouses, current_run, keep_pool, load_sold_houses
 from housevis.pipeline.training import model_folder
 from housevis.pipeline.valuation import ValuationModel
 from housevis.runs import Run
 from housevis.vision.backbones import load_backbone
 from housevis.vision.embed import fit_picture
+from housevis.vision.neighbourhood import PicturePool
 from housevis.vision.siamese import FeatureLearner
 
 STEP = "explain"
@@ -64,7 +65,8 @@ class Explainer:
 
         Args:
             maps: Feature maps ``(n, K, h, w)``.
-            pooled: Pooled features ``(n, K)``.
+            pooled: What the learner embeds: pooled features ``(n, K)``, with
+                those of the neighbourhood behind them where it uses them.
             house_ids: Ids of the n houses; none of them lends weights to itself.
 
         Returns:
@@ -105,6 +107,7 @@ def explain(project: Project) -> StepResult:
     if done is not None and len(load_parts(run.maps).houses) == done["figures"]["houses"]:
         return StepResult(STEP, _lines(done["figures"]), done["figures"], done["seconds"], skipped=True)
     started = time.perf_counter()
+    keep_pool(run, sold)
     sizes = {
         model_id: len(build_grad_weights(project.config, run, sold, model_id))
         for model_id in sold.evaluation_models()
@@ -131,7 +134,9 @@ def build_grad_weights(config: Config, run: Run, sold: SoldHouses, model_id: str
     if (folder / GRAD_WEIGHTS).is_file():
         return GradWeightDatabase.load(folder / GRAD_WEIGHTS, backbone_fingerprint=backbone["fingerprint"])
     rows = sold.training_rows(model_id) & (sold.image_keys != "")
-    ranker = ValuationModel.load(folder).picture_ranker()
+    model = ValuationModel.load(folder)
+    ranker = model.picture_ranker()
+    target = model.training.set_index("sale_id")["target"].reindex(sold.sales.loc[rows, "sale_id"])
     head_weight, head_bias = (part.detach().numpy() for part in ranker.ordering())
     database = rank_grad_weights(
         embedding_weight=ranker.embedding.weight.detach().numpy(),
@@ -139,7 +144,7 @@ def build_grad_weights(config: Config, run: Run, sold: SoldHouses, model_id: str
         head_weight=head_weight,
         head_bias=head_bias,
         features=sold.pooled[rows],
-        prices=sold.sales.loc[rows, "price"].to_numpy(),
+        prices=target.to_numpy(),
         house_ids=sold.sales.loc[rows, "house_id"].astype(str).tolist(),
         cells=int(np.prod(backbone["grid"])),
         backbone_fingerprint=backbone["fingerprint"],
@@ -148,6 +153,7 @@ def build_grad_weights(config: Config, run: Run, sold: SoldHouses, model_id: str
         pairs=config.explain.pairs,
         top_channels=config.explain.top_channels,
         seed=config.seed,
+        picture_channels=backbone["channels"],
     )
     database.save(folder / GRAD_WEIGHTS)
     return database
@@ -183,10 +189,13 @@ class ExplainWork:
     Attributes:
         pictures: The tiles and the backbone.
         models: Folder with a folder per model, at the same path on every worker.
+        pool: File of the pictures of the neighbourhoods, and their numbers;
+            None where the learners use none.
     """
 
     pictures: PictureWork
     models: Path
+    pool: tuple[Path, tuple[int, ...]] | None = None
 
 
 def _explain_sold_houses(project: Project, run: Run, sold: SoldHouses) -> int:
@@ -200,7 +209,9 @@ def _explain_sold_houses(project: Project, run: Run, sold: SoldHouses) -> int:
     facts_of = dict(zip(shown["house_id"].astype(str), zip(*facts, strict=True), strict=True))
     backbone = load_backbone(config.vision)
     pictures = picture_work(project.workspace.archive, config.imagery, config.vision, backbone)
-    work = ExplainWork(pictures, run.evaluation.resolve())
+    numbers = tuple(config.siamese.neighbourhood)
+    pool = ((run.serving / POOL).resolve(), numbers) if numbers else None
+    work = ExplainWork(pictures, run.evaluation.resolve(), pool)
     shards = (
         [SoldHouse(place, *facts_of[place.house_id]) for place in shard]
         for shard in shards_of(waiting, config.imagery, config.vision.batch_size)
@@ -256,13 +267,25 @@ def explain_shard(work: ExplainWork, houses: list[SoldHouse]) -> tuple[int, Atte
         load_explainer = partial(Explainer.load, work.models / model_id, work.pictures.fingerprint)
         explainer = desk.once(model_id, load_explainer)
         rows = [row_of[house.image_key] for house in explained]
-        frame, heat = explainer.explain(
-            maps[rows], pooled[rows], [house.place.house_id for house in explained]
-        )
+        features = _with_neighbourhood(work, desk, pooled[rows], explained)
+        frame, heat = explainer.explain(maps[rows], features, [house.place.house_id for house in explained])
         frames.append(frame.assign(model_id=model_id, sale_id=[house.sale_id for house in explained]))
         heats.append(heat)
     shown = pd.concat(frames, ignore_index=True)
     return len(houses), AttentionMaps(shown[list(COLUMNS)], np.concatenate(heats))
+
+
+def _with_neighbourhood(
+    work: ExplainWork, desk: Desk, pooled: NDArray[np.float32], houses: list[SoldHouse]
+) -> NDArray[np.float32]:
+    """What the learners embed of houses: their own pooled features, and those of their neighbourhoods."""
+    if work.pool is None:
+        return pooled
+    file, numbers = work.pool
+    pool = desk.once(POOL, partial(PicturePool.load, file))
+    keys = [house.image_key for house in houses]
+    places = np.array([(house.place.latitude, house.place.longitude) for house in houses])
+    return pool.joined(pooled, keys, places[:, 0], places[:, 1], numbers)
 
 
 def _lines(figures: dict) -> list[str]:

@@ -25,12 +25,14 @@ from housevis.pipeline.judging import estimate_table, interval_features
 from housevis.pipeline.new_imagery import open_new_imagery
 from housevis.pipeline.result_files import check_result_file, write_attention, write_csv, write_rejects
 from housevis.pipeline.results import StepResult
+from housevis.pipeline.sold import stored_pool
 from housevis.pipeline.valuation import ValuationModel, is_complete, no_pictures
 from housevis.pricing.intervals import Calibration
 from housevis.runs import Run, find_run
 from housevis.vision.backbones import load_backbone
 from housevis.vision.embed import iterate_features
 from housevis.vision.engines import open_engine
+from housevis.vision.neighbourhood import PicturePool
 
 ESTIMATE_COLUMNS = ["id", "estimate", "low", "high", "currency", "valuation_date", "imagery"]
 
@@ -107,14 +109,34 @@ def _pooled_features(
     if not config.uses_pictures:
         note = "The imagery was not read: this run estimates from attributes alone, without pictures."
         return no_pictures(len(houses)), [note] if imagery is not None else []
-    pooled = np.full((len(houses), run.record["backbone"]["channels"]), np.nan, dtype=np.float32)
+    pool = stored_pool(run, config)
+    blocks = 1 + len(config.siamese.neighbourhood)
+    pooled = np.full((len(houses), run.record["backbone"]["channels"] * blocks), np.nan, dtype=np.float32)
     if imagery is None:
         return pooled, []
     notes: list[str] = []
     with open_new_imagery(imagery, config, houses, rights_reference, notes) as archive:
         for batch in _batches(archive, config, houses, "estimate"):
-            pooled[batch.rows] = batch.pooled
+            pooled[batch.rows] = _with_neighbourhood(pool, config, houses, batch)
         return pooled, [*_credits(archive, rights_reference), *notes]
+
+
+def _with_neighbourhood(
+    pool: PicturePool | None, config: Config, houses: pd.DataFrame, batch: _HouseBatch
+) -> NDArray[np.float32]:
+    """What the learners embed of a batch: the houses' own features, and those of their neighbourhoods.
+
+    The pictures of the neighbourhood are those of the run's own houses.
+    """
+    if pool is None:
+        return batch.pooled
+    return pool.joined(
+        batch.pooled,
+        [picture.key for picture in batch.pictures],
+        houses["latitude"].to_numpy(np.float64)[batch.rows],
+        houses["longitude"].to_numpy(np.float64)[batch.rows],
+        config.siamese.neighbourhood,
+    )
 
 
 def explain_listings(
@@ -160,6 +182,7 @@ def explain_listings(
         out.mkdir(parents=True, exist_ok=True)
     houses, rejects = _read_houses(listings, config)
     explainer = Explainer.load(run.serving, run.record["backbone"]["fingerprint"])
+    pool = stored_pool(run, config)
     found: list[pd.DataFrame] = []
     heats: list[NDArray[np.float32]] = []
     pictures: list[HouseImage] = []
@@ -168,7 +191,8 @@ def explain_listings(
         credit_lines = [*_credits(archive, rights_reference), *notes]
         for batch in _batches(archive, config, houses, "explain"):
             ids = houses["house_id"].iloc[batch.rows].astype(str).tolist()
-            frame, heat = explainer.explain(batch.maps, batch.pooled, ids)
+            features = _with_neighbourhood(pool, config, houses, batch)
+            frame, heat = explainer.explain(batch.maps, features, ids)
             found.append(frame)
             heats.append(heat)
             pictures += batch.pictures

@@ -44,6 +44,7 @@ from housevis.pipeline.removal_files import (
     fitted_with,
     remove_features,
     remove_from_exports,
+    remove_from_pool,
     remove_from_run,
     remove_imagery,
     remove_training_caches,
@@ -232,6 +233,7 @@ def _clean_run(project: Project, run: Run, removal: Removal) -> None:
             removal.runs.append(run.run_id)
         withdraw(project.workspace, run, fitted, removal.began)
     removal.removed += remove_from_run(run, removal.house_ids)
+    removal.removed["pictures of neighbourhoods"] += remove_from_pool(run, removal.image_keys)
     _note(project, removal)
 
 

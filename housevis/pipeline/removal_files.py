@@ -17,10 +17,12 @@ from housevis.pipeline.attention import drop_houses
 from housevis.pipeline.explaining import GRAD_WEIGHTS
 from housevis.pipeline.exporting import known_exports
 from housevis.pipeline.geo_files import drop_houses as drop_from_file
+from housevis.pipeline.sold import POOL
 from housevis.pipeline.valuation import TRAINING
 from housevis.pricing.comparables import ComparableSales
 from housevis.runs import REMOVED, Run, read_json, read_parquet, write_parquet
 from housevis.views.atlas_removal import remove_from_atlas
+from housevis.vision.neighbourhood import PicturePool
 from housevis.vision.store import FeatureStore
 
 
@@ -56,6 +58,18 @@ def remove_from_run(run: Run, house_ids: Collection[str]) -> Counter[str]:
     removed["houses on maps"] += shown.sales
     removed["pictures on maps"] += shown.pictures
     return removed
+
+
+def remove_from_pool(run: Run, image_keys: Collection[str]) -> int:
+    """Take pictures out of those that a run makes neighbourhoods of; the number of them."""
+    path = run.serving / POOL
+    if not image_keys or not path.is_file():
+        return 0
+    pool = PicturePool.load(path)
+    kept = pool.without(image_keys)
+    if len(kept) < len(pool):
+        kept.save(path)
+    return len(pool) - len(kept)
 
 
 def remove_features(workspace: Workspace, image_keys: Sequence[str]) -> int:

@@ -19,9 +19,12 @@ from housevis.pipeline.project import Project, fingerprint, frame_digest
 from housevis.pipeline.valuation import no_pictures, picture_groups
 from housevis.pricing.splits import grouped_folds, split_by_date
 from housevis.runs import Run, list_runs, open_or_create_run
+from housevis.vision.neighbourhood import PicturePool
 
 EARLIER = "earlier"
 SERVING = "serving"
+POOL = "neighbourhood.safetensors"
+"""The pictures that neighbourhoods are made of, beside the serving model."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,9 @@ class SoldHouses:
         is_earlier: True for the earlier sales ``(n,)``.
         folds: Fold of each earlier sale ``(n,)``, -1 for a later one.
         cutoff: First day of the later sales.
+        pool: The pictures that neighbourhoods are made of; None where the
+            project uses none. The features of the neighbourhood then stand in
+            `pooled` behind the house's own, which are its first channels.
     """
 
     sales: pd.DataFrame
@@ -46,6 +52,7 @@ class SoldHouses:
     is_earlier: NDArray[np.bool_]
     folds: NDArray[np.int64]
     cutoff: pd.Timestamp
+    pool: PicturePool | None = None
 
     @property
     def model_ids(self) -> NDArray[np.str_]:
@@ -88,18 +95,26 @@ def load_sold_houses(project: Project) -> SoldHouses:
     sales = read_sales(project.engine)
     if sales.empty:
         raise RunError("the database holds no sales", remedy="Run `housevis ingest CONFIG` first.")
-    pooled, image_keys = _pictures_of(project, sales)
+    pooled, image_keys, pool = _pictures_of(project, sales)
     is_earlier, cutoff = split_by_date(sales["sale_date"], project.config.pricing.train_share)
     groups = picture_groups(sales, image_keys)
     folds = np.full(len(sales), -1, dtype=np.int64)
     folds[is_earlier] = grouped_folds(groups[is_earlier], project.config.pricing.folds, project.config.seed)
-    return SoldHouses(sales, pooled, image_keys, groups, is_earlier, folds, cutoff)
+    return SoldHouses(sales, pooled, image_keys, groups, is_earlier, folds, cutoff, pool)
 
 
-def _pictures_of(project: Project, sales: pd.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
-    if project.config.uses_pictures:
-        return pooled_features(project, sales["house_id"])
-    return no_pictures(len(sales)), np.full(len(sales), "")
+def _pictures_of(
+    project: Project, sales: pd.DataFrame
+) -> tuple[NDArray[np.float32], NDArray[np.str_], PicturePool | None]:
+    if not project.config.uses_pictures:
+        return no_pictures(len(sales)), np.full(len(sales), ""), None
+    pooled, image_keys = pooled_features(project, sales["house_id"])
+    numbers = project.config.siamese.neighbourhood
+    if not numbers:
+        return pooled, image_keys, None
+    latitude, longitude = sales["latitude"].to_numpy(np.float64), sales["longitude"].to_numpy(np.float64)
+    pool = PicturePool.of_houses(image_keys, latitude, longitude, pooled)
+    return pool.joined(pooled, image_keys, latitude, longitude, numbers), image_keys, pool
 
 
 def _run_fingerprint(project: Project, sold: SoldHouses) -> str:
@@ -140,6 +155,22 @@ def start_run(project: Project, sold: SoldHouses) -> Run:
         "cutoff": sold.cutoff.date().isoformat(),
     }
     return open_or_create_run(project.workspace, _run_fingerprint(project, sold), record)
+
+
+def keep_pool(run: Run, sold: SoldHouses) -> None:
+    """Store the pictures of the neighbourhoods with a run, unless they are there."""
+    if sold.pool is not None and not (run.serving / POOL).is_file():
+        sold.pool.save(run.serving / POOL)
+
+
+def stored_pool(run: Run, config: Config) -> PicturePool | None:
+    """The pictures of the neighbourhoods of a run; None where it uses none.
+
+    Raises:
+        ModelError: They are missing or damaged.
+    """
+    uses_pool = config.uses_pictures and config.siamese.neighbourhood
+    return PicturePool.load(run.serving / POOL) if uses_pool else None
 
 
 def current_run(project: Project, sold: SoldHouses, *, after: str) -> Run:

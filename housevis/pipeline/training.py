@@ -16,7 +16,7 @@ from housevis.core.progress import progress_bar
 from housevis.pipeline.learning_targets import places_of, whole_target
 from housevis.pipeline.project import Project
 from housevis.pipeline.results import StepResult, percent
-from housevis.pipeline.sold import EARLIER, SERVING, SoldHouses, load_sold_houses, start_run
+from housevis.pipeline.sold import EARLIER, SERVING, SoldHouses, keep_pool, load_sold_houses, start_run
 from housevis.pipeline.valuation import ValuationModel, fit_valuation_model, is_complete
 from housevis.pricing.attributes import LOCATION, check_attributes
 from housevis.pricing.model import MARKET, MINIMUM_SALES
@@ -55,6 +55,7 @@ def train(project: Project) -> StepResult:
     sold = load_sold_houses(project)
     check_sold_houses(project.config, sold)
     run = start_run(project, sold)
+    keep_pool(run, sold)
     models = sold.evaluation_models()
     if STEP in run.steps() and all(is_complete(run.evaluation / model_id) for model_id in models):
         done = run.steps()[STEP]

@@ -34,8 +34,9 @@ class ValuationModel:
         learners: One feature learner per target; none in a model of
             attributes alone.
         price_model: The boosting, with and without visual features.
-        training: Columns ``sale_id``, ``house_id`` and one per visual
-            feature, the values that the boosting was fitted on.
+        training: Columns ``sale_id``, ``house_id``, one per visual feature,
+            the values that the boosting was fitted on, and with pictures
+            ``target``, what the first learner learned from (log units).
     """
 
     model_id: str
@@ -167,14 +168,14 @@ def fit_valuation_model(
     """
     prices = sales["price"].to_numpy(np.float64)
     learners: tuple[FeatureLearner, ...] = ()
-    visual = no_pictures(len(sales))
+    visual, target = no_pictures(len(sales)), None
     if penalties is not None:
-        learners, visual = _fit_learners(sales, pooled, groups, config, penalties)
+        learners, visual, target = _fit_learners(sales, pooled, groups, config, penalties)
     price_model = HousePriceModel.from_section(
         config.pricing, config.pricing.attributes, visual_names(visual.shape[1]), seed=config.seed
     )
     price_model.fit(model_table(sales, config.pricing.attributes, visual), prices)
-    return ValuationModel(model_id, learners, price_model, _training_frame(sales, visual))
+    return ValuationModel(model_id, learners, price_model, _training_frame(sales, visual, target))
 
 
 def no_pictures(count: int) -> NDArray[np.float32]:
@@ -188,39 +189,48 @@ def _fit_learners(
     groups: NDArray[np.str_],
     config: Config,
     penalties: Mapping[str, float],
-) -> tuple[tuple[FeatureLearner, ...], NDArray[np.float32]]:
-    """The learners, and the visual features ``(n, D)`` that the boosting is fitted on."""
+) -> tuple[tuple[FeatureLearner, ...], NDArray[np.float32], NDArray[np.float64]]:
+    """The learners, the visual features ``(n, D)`` to fit the boosting on, and the first target ``(n,)``."""
     section, seed = config.siamese, config.seed
     has_picture = np.isfinite(pooled[:, 0])
     seen, places = pooled[has_picture], places_of(sales[has_picture], config)
     folds = grouped_folds(groups, config.pricing.folds, seed)
     if config.pricing.visual_features == "in-sample":
+        wholes = [whole_target(name, sales, folds, config) for name in section.targets]
         learners = [
             fit_learner(
                 section.objective,
                 seen,
-                whole_target(name, sales, folds, config)[has_picture],
+                whole[has_picture],
                 section,
                 seed,
                 penalty=penalties[name],
                 places=places,
             )
-            for name in section.targets
+            for name, whole in zip(section.targets, wholes, strict=True)
         ]
         found = np.concatenate([learner.embed(seen) for learner in learners], axis=1)
     else:
-        targets = [
-            fold_targets(name, sales, folds, config, penalties[name]).only(has_picture, folds)
-            for name in section.targets
-        ]
+        targets = [fold_targets(name, sales, folds, config, penalties[name]) for name in section.targets]
+        wholes = [target.whole for target in targets]
         learners, found = fit_and_cross_fit(
-            section.objective, seen, targets, folds[has_picture], section, seed, places=places
+            section.objective,
+            seen,
+            [target.only(has_picture, folds) for target in targets],
+            folds[has_picture],
+            section,
+            seed,
+            places=places,
         )
     visual = np.full((len(sales), found.shape[1]), np.nan, dtype=np.float32)
     visual[has_picture] = found
-    return tuple(learners), visual
+    return tuple(learners), visual, wholes[0]
 
 
-def _training_frame(sales: pd.DataFrame, visual: NDArray[np.float32]) -> pd.DataFrame:
-    columns: Mapping[str, NDArray] = dict(zip(visual_names(visual.shape[1]), visual.T, strict=True))
+def _training_frame(
+    sales: pd.DataFrame, visual: NDArray[np.float32], target: NDArray[np.float64] | None
+) -> pd.DataFrame:
+    columns: dict[str, NDArray] = dict(zip(visual_names(visual.shape[1]), visual.T, strict=True))
+    if target is not None:
+        columns["target"] = target
     return sales[["sale_id", "house_id"]].reset_index(drop=True).assign(**columns)

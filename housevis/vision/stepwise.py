@@ -18,6 +18,7 @@ from housevis.vision.siamese import FeatureLearner, LogRatioTriplet, RankSiamese
 
 STEPS_PER_EPOCH: Final = 25
 _WEIGHT_START: Final = 1e-3
+_TRIPLET_START: Final = 1e-2
 _HEAD_START: Final = 0.5
 _SMALLEST: Final = 1e-8
 """Squared distance below which two houses count as that far apart."""
@@ -190,10 +191,10 @@ class LogRatioTraining(Training):
 
     @classmethod
     def start(cls, channels: int, dimension: int, generator: torch.Generator) -> LogRatioTriplet:
-        """Small random weights, large enough to learn from."""
+        """Small random weights; a longer start would take longer to turn, as the loss has no scale."""
         learner = LogRatioTriplet(channels, dimension)
         with torch.no_grad():
-            learner.embedding.weight.normal_(0.0, 1 / np.sqrt(channels), generator=generator)
+            learner.embedding.weight.normal_(0.0, _TRIPLET_START, generator=generator)
             learner.embedding.bias.zero_()
         return learner
 
