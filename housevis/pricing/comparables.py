@@ -23,6 +23,7 @@ from housevis.core.errors import ModelError
 from housevis.core.storage import new_file, write_file
 from housevis.pricing.attributes import LOCATION, encode
 from housevis.pricing.nearest_sales import NearestSales, Neighbours, positions, same_house_groups, twin_keys
+from housevis.pricing.weighted import weighted_mean, weighted_median
 
 Array = NDArray[np.float64]
 
@@ -307,11 +308,11 @@ class ComparableSales(TransformerMixin, BaseEstimator):
         values = [price] if AREA not in self.attributes_ else [price, price - self._area[found.sales]]
         for value in values:
             for count in NEAREST:
-                yield _weighted_median(value[:, :count], equal[:, :count])
-            yield _weighted_mean(value, near)
+                yield weighted_median(value[:, :count], equal[:, :count])
+            yield weighted_mean(value, near)
             if self.attributes_:
-                yield _weighted_mean(value, alike)
-                yield _weighted_median(value, alike)
+                yield weighted_mean(value, alike)
+                yield weighted_median(value, alike)
         if self.attributes_:
             yield alike.sum(axis=1)
         yield np.log1p(_bandwidth(found))
@@ -388,27 +389,6 @@ def _bandwidth(found: Neighbours) -> Array:
 def _skewness(values: Array) -> float:
     deviation = values.std()
     return float((((values - values.mean()) / deviation) ** 3).mean()) if deviation > 0 else 0.0
-
-
-def _weighted_mean(values: Array, weights: Array) -> Array:
-    known = np.isfinite(values)
-    weight = np.where(known, weights, 0)
-    total = weight.sum(axis=1)
-    sums = (weight * np.where(known, values, 0)).sum(axis=1)
-    return np.divide(sums, total, out=np.full(len(values), np.nan), where=total > 0)
-
-
-def _weighted_median(values: Array, weights: Array) -> Array:
-    """Medians ``(n,)``: where half of the weight is reached, the mean of both sides if it is so exactly."""
-    order = np.argsort(values, axis=1, kind="stable")
-    ordered = np.take_along_axis(values, order, axis=1)
-    weight = np.where(np.isfinite(ordered), np.take_along_axis(weights, order, axis=1), 0)
-    reached = np.cumsum(weight, axis=1)
-    half = reached[:, -1:] / 2
-    rows = np.arange(len(values))
-    lower = ordered[rows, (reached >= half).argmax(axis=1)]
-    upper = ordered[rows, (reached > half).argmax(axis=1)]
-    return np.where(half[:, 0] > 0, (lower + upper) / 2, np.nan)
 
 
 def _damaged(file: Path) -> ModelError:
