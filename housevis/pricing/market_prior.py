@@ -35,7 +35,7 @@ _LASTING: Final = 240.0
 _TURNS: Final = (-0.5, -1.0, -1.5, -2.0, -2.5, -3.0, -4.0, -5.0, -7.0, -10.0)
 """Months at which the slope may have changed, before the last sale."""
 _SEASON: Final = 0.02
-_SEASONAL_SHARE: Final = 0.25
+_SEASONAL_SHARE: Final = 0.5
 """Prior weight of a market with seasons."""
 
 
