@@ -31,33 +31,37 @@ from housevis.pipeline.truth import open_town
 from housevis.pipeline.valuation import ValuationModel, is_complete
 from housevis.pricing import metrics
 
+PLAIN: dict[str, dict[str, Any]] = {
+    "vision": {"pooling": "average"},
+    "siamese": {"targets": ["price"]},
+    "pricing": {"visual_features": "in-sample", "objective": "absolute", "leaves": 31, "rounds": 400},
+}
+"""The whole picture averaged and the price learned in sample, as in C, with the default boosting."""
+
+MIDDLE = {"vision": {"pooling": "average-and-centre"}}
+CROSS_FITTED = {"pricing": {"visual_features": "cross-fitted"}}
+GENTLE = {"visual_features": "cross-fitted", "objective": "squared", "leaves": 8, "rounds": 200}
+
 RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     "as in the paper": {},
-    "the middle pooled too": {"vision": {"pooling": "average-and-centre"}},
-    "residual learned": {"siamese": {"targets": ["residual"]}},
-    "both": {"vision": {"pooling": "average-and-centre"}, "siamese": {"targets": ["residual"]}},
-    "both, cross-fitted": {
-        "vision": {"pooling": "average-and-centre"},
-        "siamese": {"targets": ["residual"]},
-        "pricing": {"visual_features": "cross-fitted"},
-    },
+    "middle": MIDDLE,
+    "middle, cross-fitted": MIDDLE | CROSS_FITTED,
+    "middle, cross-fitted, gentle boosting": MIDDLE | {"pricing": GENTLE},
+    "cross-fitted, gentle boosting": {"pricing": GENTLE},
+    "middle, residual, cross-fitted, gentle boosting": MIDDLE
+    | {"pricing": GENTLE, "siamese": {"targets": ["residual"]}},
 }
-"""Name -> settings other than those of C, which average the whole picture and learn the price in sample."""
+"""Name -> the settings that differ from `PLAIN`."""
 
-RECOMMENDED = "both"
+RECOMMENDED = "middle, cross-fitted, gentle boosting"
 """The recipe of the demo, chosen on other towns."""
 
 
 def recipe_config(config: Config, recipe: str) -> Config:
     """A town's configuration with a recipe's settings."""
-    plain = {
-        "vision": {"pooling": "average"},
-        "siamese": {"targets": ["price"]},
-        "pricing": {"visual_features": "in-sample"},
-    }
     sections = {
         section: getattr(config, section).model_copy(update=settings | RECIPES[recipe].get(section, {}))
-        for section, settings in plain.items()
+        for section, settings in PLAIN.items()
     }
     return config.model_copy(update=sections)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from data_pipeline.sample_market import DRIVERS
+from data_pipeline.sample_market import DRIVERS, SampleMarket
 from data_pipeline.sample_market.prices import FULL_EFFECTS
 from housevis.core.errors import ModelError
 from housevis.pipeline.planted import LEVELS, part_columns, recovered_parts
@@ -106,3 +108,19 @@ def test_too_few_houses_are_refused(truth: pd.DataFrame) -> None:
         recovered_parts(truth[:8], np.arange(8.0))
     with pytest.raises(ModelError, match="3 estimates of 600 houses"):
         recovered_parts(truth, np.zeros(3))
+
+
+def test_evaluate_reports_what_the_estimates_of_later_sales_give_back(town: Any) -> None:
+    figures = town.run.metrics()["town"]
+    estimates = pd.read_parquet(town.run.estimates)
+    later = estimates[estimates["sample"] == "later sale"]
+    houses = SampleMarket(300, 1).houses().set_index("id").loc[later["house_id"]]
+    expected = [part.to_dict() for part in recovered_parts(houses, np.log(later["estimate"]), repeats=200)]
+
+    assert [part["part"] for part in figures["recovered"]] == [*DRIVERS, *LEVELS]
+    for found, part in zip(figures["recovered"], expected, strict=True):
+        assert found == pytest.approx(part)
+        assert np.isfinite([found["low"], found["high"]]).all()
+    assert [part["part"] for part in figures["recovered_by_ceiling"]] == [*DRIVERS, *LEVELS]
+    water = figures["recovered"][1]
+    assert f"water {water['recovered']:.2f}" in town.out
