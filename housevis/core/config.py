@@ -248,6 +248,8 @@ class PricingSection(Section):
     """Share of the sales that each tree is grown from."""
     boosters: int = Field(1, ge=1)
     """Boosters of different seeds whose log estimates are averaged."""
+    linear_base: bool = False
+    """A linear model of the attributes comes first, and the boosting learns what it leaves."""
     interval: float = Field(0.9, gt=0.5, lt=1)
     """Nominal coverage of the interval from `low` to `high`."""
     bootstrap: int = Field(2000, ge=100)

@@ -25,6 +25,7 @@ from housevis.core.errors import ModelError
 from housevis.pricing.attributes import LOCATION
 from housevis.pricing.boosters import fit_boosters, mean_contributions, mean_prediction
 from housevis.pricing.comparables import ComparableSales
+from housevis.pricing.linear_base import LinearBase
 from housevis.pricing.market_index import MarketIndex, fit_market_index
 from housevis.pricing.model_files import Boosters, read_model, write_model
 from housevis.pricing.sale_table import SaleTable, read_prices, read_table
@@ -46,6 +47,7 @@ _SETTINGS: Final = (
     "feature_fraction",
     "row_fraction",
     "boosters",
+    "linear_base",
     "market_index",
     "comparables",
     "folds",
@@ -78,6 +80,9 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
         feature_fraction: Share of the features that a tree is grown from.
         row_fraction: Share of the sales that a tree is grown from.
         boosters: Boosters of different seeds that are averaged.
+        linear_base: Whether a linear model of the attributes comes first
+            (:mod:`housevis.pricing.linear_base`), and the boosting learns
+            what it leaves.
         market_index: ``"none"``, or the kind of index
             (:mod:`housevis.pricing.market_index`) that takes the place of
             the attribute ``sale_month``: the boosting is fitted on log price
@@ -99,6 +104,7 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
             no attribute, or no visual feature.
         market_index_: The fitted market index, or None.
         comparables_: The fitted comparable sales, or None.
+        linear_base_: The fitted linear model, or None.
         sales_, sales_with_picture_: How many sales it was fitted on.
         data_fingerprint_: Hex SHA-256 over the training table, the prices and
             the parameters.
@@ -118,6 +124,7 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
         feature_fraction: float = 1.0,
         row_fraction: float = 1.0,
         boosters: int = 1,
+        linear_base: bool = False,
         market_index: str = "none",
         comparables: int = 0,
         folds: int = 5,
@@ -135,6 +142,7 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
         self.feature_fraction = feature_fraction
         self.row_fraction = row_fraction
         self.boosters = boosters
+        self.linear_base = linear_base
         self.market_index = market_index
         self.comparables = comparables
         self.folds = folds
@@ -219,6 +227,10 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
         if self.comparables and set(LOCATION) <= set(self.attributes_):
             self.comparables_ = ComparableSales(self.comparables, self.attributes_)
             features = np.hstack([features, self.comparables_.fit_transform(table.sales(), target)])
+        self.linear_base_: LinearBase | None = None
+        if self.linear_base and features.shape[1]:
+            self.linear_base_ = LinearBase.fit(features, target)
+            target = target - self.linear_base_.predict(features)
         self.without_picture_: Boosters = ()
         self.with_picture_: Boosters = ()
         if features.shape[1]:
@@ -247,7 +259,7 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
         """
         table = self._read(X)
         pictured = table.pictured
-        log_price, features = self._known(table)
+        log_price, features = self._level(table)
         if self.with_picture_:
             both = np.column_stack([features, table.visual])[pictured]
             log_price[pictured] += mean_prediction(self.with_picture_, both, self.num_threads)
@@ -282,8 +294,8 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
         table = self._read(X, visual_needed=False)
         if not self.attributes_:
             raise ModelError("the model is not fitted on attributes", remedy="Give it an attribute.")
-        market, features = self._known(table)
-        return np.exp(market + self._plain_log_price(features))
+        log_price, features = self._level(table)
+        return np.exp(log_price + self._plain_log_price(features))
 
     def contributions(self, X: Any) -> NDArray[np.float64]:
         """Exact TreeSHAP of the log estimates, by LightGBM's own ``pred_contrib``.
@@ -313,6 +325,10 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
         if self.without_picture_:
             plain = mean_contributions(self.without_picture_, features[~pictured], self.num_threads)
             phi[~pictured, :count], phi[~pictured, -1] = plain[:, :-1], plain[:, -1]
+        if self.linear_base_ is not None:
+            linear = self.linear_base_.contributions(features)
+            phi[:, :count] += linear[:, :-1]
+            phi[:, -1] += linear[:, -1]
         if self.market_index_ is None:
             return phi
         return np.insert(phi, self.attributes_.index(MARKET), market, axis=1)
@@ -410,8 +426,15 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
             return np.zeros(len(table)), features
         return self.market_index_.level(table.sale_dates), features
 
+    def _level(self, table: SaleTable) -> tuple[Array, Array]:
+        """What is known of the log price ``(n,)`` before the trees, and what the boosters see."""
+        market, features = self._known(table)
+        if self.linear_base_ is None:
+            return market, features
+        return market + self.linear_base_.predict(features), features
+
     def _plain_log_price(self, features: Array) -> Array:
-        """Log prices ``(n,)`` without picture, less the market; the median sale where nothing is known."""
+        """What the boosters without picture add ``(n,)``; the median sale where there are none."""
         if not self.without_picture_:
             return np.full(len(features), self.typical_log_price_)
         return mean_prediction(self.without_picture_, features, self.num_threads)

@@ -12,6 +12,7 @@ import numpy as np
 from housevis.core.errors import ModelError
 from housevis.pricing.boosters import damaged, read_artefact, write_artefact
 from housevis.pricing.comparables import ComparableSales
+from housevis.pricing.linear_base import LinearBase
 from housevis.pricing.market_index import MarketIndex
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def write_model(model: HousePriceModel, folder: Path) -> None:
         "attributes": list(model.attributes_),
         "feature_names_in": list(getattr(model, "feature_names_in_", ())),
         "market_index": None if model.market_index_ is None else model.market_index_.to_dict(),
+        "linear_base": None if model.linear_base_ is None else model.linear_base_.to_dict(),
         "comparables": model.comparables_ is not None,
     }
     if model.comparables_ is not None:
@@ -66,6 +68,8 @@ def read_model(kind: type[HousePriceModel], folder: Path, num_threads: int) -> H
             model.feature_names_in_ = np.asarray(facts["feature_names_in"], dtype=object)
         index = facts["market_index"]
         model.market_index_ = None if index is None else MarketIndex.from_dict(index)
+        base = facts["linear_base"]
+        model.linear_base_ = None if base is None else LinearBase.from_dict(base)
         model.comparables_ = ComparableSales.load(folder) if facts["comparables"] else None
         for group in _GROUPS:
             setattr(model, f"{group}_", _group(group, boosters))

@@ -18,7 +18,14 @@ from housevis.pricing.model import HousePriceModel
 FIVE = ATTRIBUTE_SETS["G, Bed, Bath, T, A"]
 VISUAL = visual_names(4)
 SMALL = {"rounds": 40, "learning_rate": 0.1, "leaves": 7, "num_threads": 1}
-BOTH = {"market_index": "hedonic", "comparables": 20, "boosters": 2, "row_fraction": 0.8, **SMALL}
+BOTH = {
+    "market_index": "hedonic",
+    "comparables": 20,
+    "linear_base": True,
+    "boosters": 2,
+    "row_fraction": 0.8,
+    **SMALL,
+}
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,9 @@ def fitted(market) -> HousePriceModel:
     return HousePriceModel(attributes=FIVE, **SMALL).fit(market[0], market[0]["price"])
 
 
-@pytest.mark.parametrize("settings", [{}, {"boosters": 2, "feature_fraction": 0.7, "row_fraction": 0.8}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"boosters": 2, "feature_fraction": 0.7, "row_fraction": 0.8, "linear_base": True}]
+)
 def test_scikit_learn_finds_nothing_to_complain_about(settings) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
