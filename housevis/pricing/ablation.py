@@ -123,9 +123,7 @@ def ablate(
         )
     rows = []
     for name, attributes in sets.items():
-        model = HousePriceModel.from_section(
-            section, attributes, visual, seed=seed, num_threads=num_threads
-        )
+        model = HousePriceModel.from_section(section, attributes, visual, seed=seed, num_threads=num_threads)
         model.fit(model_table(train, attributes, visual_train), train["price"])
         judged = np.ones(len(test), dtype=bool) if attributes else pictured
         features = model_table(test, attributes, visual_test)[judged]
