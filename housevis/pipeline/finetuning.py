@@ -32,6 +32,7 @@ from housevis.vision.finetune_network import Trained, resnet_of, scoring_network
 from housevis.vision.finetune_processes import Processes, open_processes
 from housevis.vision.finetune_sources import Source
 from housevis.vision.finetune_training import FinetuneSettings, Training
+from housevis.vision.neighbourhood import PicturePool
 from housevis.vision.siamese import rank_accuracy
 from housevis.vision.weights import Weights, file_sha256
 
@@ -101,7 +102,7 @@ def finetune(
     started = time.perf_counter()
     with open_processes() as processes:
         work = _plan(project, train, tuple(targets), settings)
-        record = work.folder / f"result-{folds}.json"
+        record = work.folder / _table_of(work, folds) / "result.json"
         if record.is_file() and Path(read_json(record)["weights"]).is_file():
             figures = read_json(record)
             return StepResult(STEP, _lines(figures), figures, figures["seconds"], skipped=True)
@@ -167,7 +168,6 @@ def _train_all(work: _Work, folds: int, processes: Processes) -> dict[str, Any]:
         ]
         whole = _train_one(work, ALL, source, usable, processes)
     judged = np.unique(work.picture_of[usable])
-    later_only = np.setdiff1d(np.unique(work.picture_of[work.picture_of >= 0]), judged)
     figures: dict[str, Any] = {
         "pictures": len(judged),
         "trained": work.trained,
@@ -182,9 +182,9 @@ def _train_all(work: _Work, folds: int, processes: Processes) -> dict[str, Any]:
         "scores": None,
     }
     if folds:
-        figures["scores"] = str(work.folder / f"{folds}-folds" / SCORES)
+        figures["scores"] = str(work.folder / _table_of(work, folds) / SCORES)
         if processes.is_first:
-            table = _score_table(work, made, whole, fold_of, usable, later_only)
+            table = _score_table(work, made, whole, fold_of, usable)
             write_parquet(table, Path(figures["scores"]))
     return figures
 
@@ -249,6 +249,11 @@ def _train_one(
     return _Learned(load_file(result)["scores"], training.losses, training.measured, learned_file)
 
 
+def _table_of(work: _Work, folds: int) -> str:
+    near = "".join(f"-near-{number}" for number in work.project.config.siamese.neighbourhood)
+    return f"{folds}-folds{near}"
+
+
 def _held_out(work: _Work, rows: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Some earlier sales that a network does not learn from, to measure it on after every epoch."""
     usable = work.sold.training_rows(EARLIER) & (work.picture_of >= 0)
@@ -301,26 +306,40 @@ def _score_table(
     whole: _Learned,
     fold_of: NDArray[np.int64],
     usable: NDArray[np.bool_],
-    later_only: NDArray[np.int64],
 ) -> pd.DataFrame:
-    """One row per sale that a network may judge: an earlier one of the folds, or a later one."""
+    """One row per sale with a picture, judged by a network that did not learn from that picture.
+
+    An earlier sale is judged by its fold's network, a later one by the
+    network of all earlier sales, or by its picture's fold where an earlier
+    sale shares the picture. Means over the nearest other pictures come from
+    the network that judges the sale.
+    """
     fold_of_picture = np.full(len(work.keys), -1, dtype=np.int64)
     fold_of_picture[work.picture_of[usable]] = fold_of[usable]
-    learned = fold_of_picture >= 0
+    pictured = work.picture_of >= 0
+    picture = work.picture_of[pictured]
+    fold = fold_of_picture[picture]
+    sales = work.sold.sales[pictured].reset_index(drop=True)
+    numbers = work.project.config.siamese.neighbourhood
+    place = (
+        work.sold.image_keys[pictured],
+        sales["latitude"].to_numpy(np.float64),
+        sales["longitude"].to_numpy(np.float64),
+    )
+
+    def of_sales(learned: _Learned) -> NDArray[np.float32]:
+        own = learned.scores[picture]
+        return PicturePool.of_houses(*place, own).joined(own, *place, numbers) if numbers else own
+
     folds = [
-        FoldScores(one.scores, learned & (fold_of_picture != number), fold_of_picture == number)
+        FoldScores(of_sales(one), (fold >= 0) & (fold != number), fold == number)
         for number, one in enumerate(made)
     ]
-    later_pictures = np.zeros(len(work.keys), dtype=bool)
-    later_pictures[later_only] = True
-    of_picture = cross_fitted_scores(folds, FoldScores(whole.scores, learned, later_pictures))
-    sales = work.sold.sales
-    pictured = work.picture_of >= 0
-    table = sales.loc[pictured, ["sale_id", "house_id", "sale_date"]].reset_index(drop=True)
-    table["image_key"] = work.sold.image_keys[pictured]
-    table["fold"] = fold_of_picture[work.picture_of[pictured]]
-    values = of_picture[work.picture_of[pictured]]
-    return table.assign(**{f"score_{name}": values[:, n] for n, name in enumerate(work.targets)})
+    aligned = cross_fitted_scores(folds, FoldScores(of_sales(whole), fold >= 0, fold < 0))
+    names = [f"score_{name}" for name in work.targets]
+    names += [f"score_{name}_near_{number}" for number in numbers for name in work.targets]
+    table = sales[["sale_id", "house_id", "sale_date"]].assign(image_key=place[0], fold=fold)
+    return table.assign(**dict(zip(names, aligned.T, strict=True)))
 
 
 def _lines(figures: dict[str, Any]) -> list[str]:
