@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import torch
@@ -27,8 +27,8 @@ def fit_regressions(
     closed form. Every dimension of the embedding then is the predicted
     target, and the head averages them.
 
-    The products of the channels are summed once; those of a fold's training
-    rows are what is left without the fold.
+    Products are summed once for all lessons: those of the channels, or those
+    of the houses where there are fewer houses than channels.
 
     Args:
         standard: Standardised features float32 `(n, K)`.
@@ -41,54 +41,90 @@ def fit_regressions(
     by_rows: dict[bytes, list[int]] = {}
     for position, lesson in enumerate(lessons):
         by_rows.setdefault(lesson.rows.tobytes(), []).append(position)
-    taught = np.any([lesson.rows for lesson in lessons], axis=0)
-    total = _products(standard, taught)
+    fewer_houses = len(standard) < standard.shape[1]
+    equations: _Equations = (
+        _HouseEquations(standard) if fewer_houses else _ChannelEquations(standard, lessons)
+    )
     learners: dict[int, FeatureLearner] = {}
     for positions in by_rows.values():
-        same_rows = [lessons[position] for position in positions]
-        rows = same_rows[0].rows
-        left_out = taught & ~rows
-        products = total - _products(standard, left_out) if left_out.any() else total.clone()
-        mean = _mean(standard, rows)
-        products -= int(rows.sum()) * torch.outer(mean, mean)
-        sides, middles = _right_sides(standard, mean, same_rows)
-        weights = _solve(products, sides, [lesson.penalty for lesson in same_rows], int(rows.sum()))
-        for position, weight, middle in zip(positions, weights, middles, strict=True):
+        rows = torch.from_numpy(np.flatnonzero(lessons[positions[0]].rows))
+        known = torch.stack([torch.from_numpy(lessons[p].target)[rows] for p in positions], dim=1)
+        middles = known.mean(dim=0)
+        mean = standard[rows].sum(dim=0, dtype=torch.float64) / len(rows)
+        penalties = [lessons[p].penalty for p in positions]
+        weights = equations.weights(rows, mean, known - middles, penalties)
+        for position, weight, middle in zip(positions, weights.T, middles, strict=True):
             learners[position] = _learner(weight, middle - weight @ mean, dimension)
     return [learners[position] for position in range(len(lessons))]
 
 
-def _products(standard: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
-    """Sums of products of channels over some houses, float64 `(K, K)`."""
-    total = torch.zeros(standard.shape[1], standard.shape[1], dtype=torch.float64)
-    for part in torch.from_numpy(np.flatnonzero(rows)).split(_CHUNK):
-        chunk = standard[part]
-        total += chunk.T @ chunk
-    return total
+class _Equations(Protocol):
+    def weights(
+        self, rows: torch.Tensor, mean: torch.Tensor, targets: torch.Tensor, penalties: Sequence[float]
+    ) -> torch.Tensor:
+        """Weights float64 `(K, lessons)` of lessons with the same rows.
+
+        Args:
+            rows: Positions of the houses `(m,)`.
+            mean: Their mean features `(K,)`.
+            targets: Their targets with mean 0 `(m, lessons)`.
+            penalties: Of each lesson.
+        """
+        ...
 
 
-def _mean(standard: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
-    return standard[torch.from_numpy(rows)].sum(dim=0, dtype=torch.float64) / int(rows.sum())
+class _ChannelEquations:
+    """``(X^T X + penalty) w = X^T y``; a fold's training rows are what is left without the fold."""
+
+    def __init__(self, standard: torch.Tensor, lessons: Sequence[Lesson]) -> None:
+        self._standard = standard
+        self._taught = torch.from_numpy(np.any([lesson.rows for lesson in lessons], axis=0))
+        self._total = self._products(torch.nonzero(self._taught)[:, 0])
+
+    def weights(
+        self, rows: torch.Tensor, mean: torch.Tensor, targets: torch.Tensor, penalties: Sequence[float]
+    ) -> torch.Tensor:
+        """See :class:`_Equations`."""
+        left_out = self._taught.clone()
+        left_out[rows] = False
+        products = self._total - self._products(torch.nonzero(left_out)[:, 0])
+        products -= len(rows) * torch.outer(mean, mean)
+        sides = torch.zeros(len(mean), targets.shape[1], dtype=torch.float64)
+        for part, wanted in zip(rows.split(_CHUNK), targets.split(_CHUNK), strict=True):
+            sides += (self._standard[part].double() - mean).T @ wanted
+        return _solve(products, sides, penalties, len(rows))
+
+    def _products(self, rows: torch.Tensor) -> torch.Tensor:
+        channels = self._standard.shape[1]
+        total = torch.zeros(channels, channels, dtype=torch.float64)
+        for part in rows.split(_CHUNK):
+            chunk = self._standard[part]
+            total += chunk.T @ chunk
+        return total
 
 
-def _right_sides(
-    standard: torch.Tensor, mean: torch.Tensor, lessons: Sequence[Lesson]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Products of channels and targets `(K, lessons)` of lessons with the same rows, and mean targets."""
-    rows = torch.from_numpy(np.flatnonzero(lessons[0].rows))
-    known = torch.stack([torch.from_numpy(lesson.target)[rows] for lesson in lessons], dim=1)
-    middles = known.mean(dim=0)
-    sides = torch.zeros(standard.shape[1], len(lessons), dtype=torch.float64)
-    for part, targets in zip(rows.split(_CHUNK), (known - middles).split(_CHUNK), strict=True):
-        sides += (standard[part].double() - mean).T @ targets
-    return sides, middles
+class _HouseEquations:
+    """``w = X^T a`` with ``(X X^T + penalty) a = y``."""
+
+    def __init__(self, standard: torch.Tensor) -> None:
+        self._standard = standard.double()
+        self._products = self._standard @ self._standard.T
+
+    def weights(
+        self, rows: torch.Tensor, mean: torch.Tensor, targets: torch.Tensor, penalties: Sequence[float]
+    ) -> torch.Tensor:
+        """See :class:`_Equations`."""
+        products = self._products[rows][:, rows]
+        products = products - products.mean(dim=0) - products.mean(dim=1, keepdim=True) + products.mean()
+        shares = _solve(products, targets, penalties, len(rows))
+        return self._standard[rows].T @ shares - torch.outer(mean, shares.sum(dim=0))
 
 
 def _solve(
     products: torch.Tensor, sides: torch.Tensor, penalties: Sequence[float], houses: int
-) -> list[torch.Tensor]:
-    """Weights float64 `(K,)` for every right side and its penalty."""
-    weights: dict[int, torch.Tensor] = {}
+) -> torch.Tensor:
+    """Solutions of ``(products + penalty) x = side`` for every side `(k, lessons)` and its penalty."""
+    solved = torch.empty_like(sides)
     for penalty in dict.fromkeys(penalties):
         columns = [column for column, own in enumerate(penalties) if own == penalty]
         equations = products.clone()
@@ -99,9 +135,8 @@ def _solve(
                 "the regression on the pooled features has no solution",
                 remedy='Set penalty = "auto", or a larger one, in [siamese].',
             )
-        solved = torch.cholesky_solve(sides[:, columns], factor)
-        weights |= dict(zip(columns, solved.T, strict=True))
-    return [weights[column] for column in range(len(penalties))]
+        solved[:, columns] = torch.cholesky_solve(sides[:, columns], factor)
+    return solved
 
 
 def _learner(weight: torch.Tensor, constant: torch.Tensor, dimension: int) -> PriceRegression:

@@ -59,13 +59,27 @@ def test_read_as_a_ranker_the_dearer_house_has_the_higher_logit(market: Any, obj
     np.testing.assert_allclose(logits[:, 1] - logits[:, 0], scores[:300] - scores[300:600], atol=1e-3)
 
 
-def test_direct_regression_is_ridge_regression_on_standardised_channels(market: Any) -> None:
-    features, target = market
+@pytest.mark.parametrize("houses", [700, 30])
+def test_direct_regression_is_ridge_regression_on_standardised_channels(market: Any, houses: int) -> None:
+    """With more houses than channels, and with fewer."""
+    features, target = market[0][:houses], market[1][:houses]
     learner = fit_learner("price", features, target, SECTION, 1, penalty=50.0)
     standard = StandardScaler().fit_transform(features.astype(np.float64))
     expected = Ridge(alpha=50.0).fit(standard, target).predict(standard)
     np.testing.assert_allclose(learner.score(features), expected, atol=1e-4)
     np.testing.assert_allclose(learner.embed(features), expected[:, None].repeat(4, axis=1), atol=1e-4)
+
+
+@pytest.mark.parametrize("houses", [600, 36])
+def test_regressions_fitted_together_are_those_fitted_one_by_one(market: Any, houses: int) -> None:
+    features, target = market[0][:houses], market[1][:houses]
+    rows = [np.arange(houses) % 3 != fold for fold in range(3)]
+    lessons = [Lesson(target, own, 1, penalty) for own in rows for penalty in (20.0, 200.0)]
+    learners = fit_learners("price", features, lessons, SECTION, 1)
+    standard = StandardScaler().fit_transform(features.astype(np.float64))
+    for learner, lesson in zip(learners, lessons, strict=True):
+        ridge = Ridge(alpha=lesson.penalty).fit(standard[lesson.rows], target[lesson.rows])
+        np.testing.assert_allclose(learner.score(features), ridge.predict(standard), atol=1e-4)
 
 
 def test_the_distances_of_the_triplet_learner_follow_those_of_the_target(market: Any) -> None:
