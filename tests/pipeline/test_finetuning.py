@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from housevis import pipeline
 from housevis.core.config import load_config, parse_config
 from housevis.core.errors import StorageError, UsageError, WeightsError
-from housevis.pipeline.finetune_targets import picture_targets, sale_targets
+from housevis.pipeline.finetune_targets import TARGETS, picture_targets, sale_targets
 from housevis.pipeline.learned_weights import learned_weights, weights_file
 from housevis.pipeline.project import Project, open_project
 from housevis.pipeline.results import StepResult
@@ -43,6 +43,8 @@ engine = "torch"
 
 [siamese]
 penalty = 60.0
+
+neighbourhood = [3]
 
 [pricing]
 rounds = 20
@@ -115,7 +117,8 @@ def test_the_printed_lines_load_the_learned_network(learned: tuple[Path, StepRes
 def test_no_sale_is_judged_by_a_network_that_knows_its_picture(learned: tuple[Path, StepResult]) -> None:
     folder, result = learned
     table = pd.read_parquet(result.figures["scores"])
-    scores = table[["score_price", "score_residual", "score_residual-without-location"]].to_numpy()
+    columns = [f"score_{name}{near}" for near in ("", "_near_3") for name in TARGETS]
+    scores = table[columns].to_numpy()
     with opened(folder) as project:
         sold = load_sold_houses(project)
     usable = sold.training_rows(EARLIER)
