@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import code_tables
 import etl_tables
+import finetune_tables
 import town_tables
 from table_text import gain, markdown_table, percent, share
 
@@ -314,6 +315,7 @@ TABLES: dict[str, Table] = {
     "fetch-faults": Table(etl_tables.fetch_faults, "tile-fetch-faults.json"),
     "fetch-rate": Table(etl_tables.fetch_rate, "tile-fetch-rate.json"),
     "fetch-speed": Table(etl_tables.fetch_speed, "tile-fetch.json"),
+    "finetune": Table(finetune_tables.finetune, "finetune.json"),
     "king-county": Table(king_county, "king-county.json"),
     "king-county-details": Table(king_county_details, "king-county.json"),
     "million-listings": Table(etl_tables.million_listings, "million-listings.json"),
