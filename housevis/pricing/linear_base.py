@@ -17,6 +17,8 @@ from housevis.core.errors import ModelError
 Array = NDArray[np.float64]
 
 _PENALTY: Final = 10.0
+_DIGITS: Final = 10
+"""Decimals of a coefficient: beyond them stands only the order in which the processor added."""
 
 
 class LinearBase:
@@ -65,7 +67,8 @@ class LinearBase:
         intercept = float(target.mean())
         system = standard.T @ standard + _PENALTY * np.eye(standard.shape[1])
         weights = np.linalg.solve(system, standard.T @ (target - intercept))
-        return cls(lowest, highest, means, weights / scale, intercept)
+        coefficients = np.round(weights, _DIGITS) / scale
+        return cls(lowest, highest, means, coefficients, intercept)
 
     def predict(self, table: Array) -> Array:
         """Predictions ``(n,)`` from features ``(n, F)``, log units."""
