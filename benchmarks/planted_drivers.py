@@ -25,9 +25,9 @@ from housevis.core.progress import progress_bar
 from housevis.pipeline.judging import estimate_table
 from housevis.pipeline.planted import recovered_parts
 from housevis.pipeline.project import open_project
-from housevis.pipeline.sold import EARLIER, load_sold_houses, start_run
+from housevis.pipeline.sold import EARLIER, SoldHouses, load_sold_houses, start_run
 from housevis.pipeline.training import fit_and_save, learner_penalties, model_folder
-from housevis.pipeline.truth import open_town
+from housevis.pipeline.truth import later_estimates, open_town
 from housevis.pipeline.valuation import ValuationModel, is_complete
 from housevis.pricing import metrics
 
@@ -52,6 +52,12 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     | {"pricing": GENTLE, "siamese": {"targets": ["residual"]}},
 }
 """Name -> the settings that differ from `PLAIN`."""
+
+CEILINGS = {
+    "true drivers as columns": "as in the paper",
+    "true drivers as columns, gentle boosting": "cross-fitted, gentle boosting",
+}
+"""Name of a boosting that knows the true drivers -> the recipe whose boosting it is."""
 
 RECOMMENDED = "middle, cross-fitted, gentle boosting"
 """The recipe of the demo, chosen on other towns."""
@@ -86,21 +92,35 @@ def measure(config: Config, recipe: str, truth: pd.DataFrame, runs_folder: Path)
         )
         later = ~sold.is_earlier
         table = estimate_table(model, sold.sales[later].reset_index(drop=True), sold.pooled[later])
-        price = sold.sales.loc[later, "price"].to_numpy()
-        estimate = table["estimate"].to_numpy()
-        gain = metrics.paired_bootstrap_difference(
-            metrics.hit(table["without_picture"].to_numpy(), price),
-            metrics.hit(estimate, price),
-            config.pricing.bootstrap,
-            config.seed,
-        )
-        known = truth.loc[sold.sales.loc[later, "house_id"]]
-        repeats = config.pricing.bootstrap
-        parts = recovered_parts(known, np.log(estimate), repeats=repeats, seed=config.seed)
         (penalty,) = learner_penalties(project, run, sold).values()
+    estimate, without = (table[name].to_numpy() for name in ("estimate", "without_picture"))
+    return {"recipe": recipe, "penalty": penalty} | judged(config, truth, sold, estimate, without)
+
+
+def measure_ceiling(config: Config, name: str, truth: pd.DataFrame, runs_folder: Path) -> dict[str, Any]:
+    """The same of a boosting that is given the true effects of the drivers in place of pictures."""
+    config = recipe_config(config, CEILINGS[name])
+    effects = truth[[f"{driver}_effect" for driver in DRIVERS]]
+    with open_project(config, runs_folder) as project:
+        sold = load_sold_houses(project)
+    estimate, without = (
+        later_estimates(config, sold, config.pricing.attributes, known) for known in (effects, None)
+    )
+    return {"recipe": name, "penalty": None} | judged(config, truth, sold, estimate, without)
+
+
+def judged(
+    config: Config, truth: pd.DataFrame, sold: SoldHouses, estimate: np.ndarray, without: np.ndarray
+) -> dict[str, Any]:
+    """Figures of estimates of the later sales ``(m,)``, beside those without pictures."""
+    later = sold.sales[~sold.is_earlier]
+    price = later["price"].to_numpy()
+    repeats, seed = config.pricing.bootstrap, config.seed
+    gain = metrics.paired_bootstrap_difference(
+        metrics.hit(without, price), metrics.hit(estimate, price), repeats, seed
+    )
+    parts = recovered_parts(truth.loc[later["house_id"]], np.log(estimate), repeats=repeats, seed=seed)
     return {
-        "recipe": recipe,
-        "penalty": penalty,
         "share_with": float(metrics.pe(estimate, price)),
         "gain": gain.to_dict(),
         "recovered": [part.to_dict() for part in parts],
@@ -110,7 +130,7 @@ def measure(config: Config, recipe: str, truth: pd.DataFrame, runs_folder: Path)
 def mean_of_recipes(towns: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Per recipe the means over the towns, and how many drivers of how many towns came back."""
     means = []
-    for recipe in RECIPES:
+    for recipe in (*RECIPES, *CEILINGS):
         found = [entry for town in towns for entry in town["recipes"] if entry["recipe"] == recipe]
         parts = [part for entry in found for part in entry["recovered"]]
         names = [part["part"] for part in found[0]["recovered"]]
@@ -150,7 +170,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=PROJECT / "docs" / "results" / "planted-drivers.json")
     options = parser.parse_args()
     towns = []
-    with progress_bar("planted drivers", len(options.towns) * len(RECIPES)) as bar:
+    with progress_bar("planted drivers", len(options.towns) * (len(RECIPES) + len(CEILINGS))) as bar:
         for seed in options.towns:
             config = town_config(seed, options.backbone)
             assert config.sample_market is not None
@@ -158,6 +178,9 @@ def main() -> int:
             entries = []
             for recipe in RECIPES:
                 entries.append(measure(config, recipe, truth, options.runs))
+                bar.advance()
+            for name in CEILINGS:
+                entries.append(measure_ceiling(config, name, truth, options.runs))
                 bar.advance()
             towns.append({"seed": seed, "recipes": entries})
     write_towns(options.out, mean_of_recipes(towns), towns, recommended=RECOMMENDED)

@@ -56,10 +56,10 @@ def town_figures(project: Project, run: Run, sold: SoldHouses, table: pd.DataFra
     effects = truth.set_index("id")[[f"{driver}_effect" for driver in DRIVERS]]
     later_sales = table[~sold.is_earlier]
     price = later_sales["price"].to_numpy()
-    by_ceiling = _later_estimates(config, sold, config.pricing.attributes, effects)
+    by_ceiling = later_estimates(config, sold, config.pricing.attributes, effects)
     ceiling = metrics.hit(by_ceiling, price)
-    attributes = metrics.hit(_later_estimates(config, sold, config.pricing.attributes, None), price)
-    location = metrics.hit(_later_estimates(config, sold, list(LOCATION), None), price)
+    attributes = metrics.hit(later_estimates(config, sold, config.pricing.attributes, None), price)
+    location = metrics.hit(later_estimates(config, sold, list(LOCATION), None), price)
     gain = metrics.paired_bootstrap_difference(attributes, ceiling, config.pricing.bootstrap, config.seed)
     figures: dict[str, Any] = {
         "ceiling": float(ceiling.mean()),
@@ -83,10 +83,17 @@ def town_figures(project: Project, run: Run, sold: SoldHouses, table: pd.DataFra
     return figures
 
 
-def _later_estimates(
+def later_estimates(
     config: Config, sold: SoldHouses, attributes: list[str], effects: pd.DataFrame | None
 ) -> NDArray[np.float64]:
-    """Estimates of the later sales ``(m,)`` by a boosting on attributes, and on true effects."""
+    """Estimates of the later sales ``(m,)`` by a boosting on attributes, and on true effects.
+
+    Args:
+        config: The configuration of the boosting.
+        sold: The sales.
+        attributes: Names of the attributes.
+        effects: True effects of the drivers, by house; None takes the attributes alone.
+    """
     features = encode(sold.sales, attributes)
     if effects is not None:
         true = effects.reindex(sold.sales["house_id"]).set_index(features.index)
