@@ -16,11 +16,13 @@ import argparse
 import resource
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import psutil
 from table2_bench import Bench, learned_features
 from table2_estimates import BOOSTING, Part
 from table2_learners import PAPER, read_scores
@@ -76,6 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--scores", type=Path, nargs="*", default=[], help="Parquet files of cross-fitted features"
     )
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="TEXT", help="learners whose names hold one of these texts"
+    )
     parser.add_argument("--workers", type=int, help="processes at once; one for each core")
     parser.add_argument("--out", type=Path, help="JSON file of the figures")
     options = parser.parse_args(arguments)
@@ -85,17 +90,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with (
             tempfile.TemporaryDirectory(prefix="housevis-") as folder,
             LocalRunner(options.workers) as runner,
+            MemoryWatch() as watch,
         ):
             market = read_market(configs, options.runs, Path(folder))
             scores = {file.stem: read_scores(file, market.sales) for file in options.scores}
-            found = measure(Bench(market, Path(folder), runner, scores))
-            workers = runner.workers
+            found = measure(Bench(market, Path(folder), runner, scores, options.only))
         found = {
             "command": " ".join(["python benchmarks/table2.py", *(path.name for path in options.configs)]),
             "machine": machine_facts(),
             "versions": package_versions(),
             "seconds": round(time.perf_counter() - started, 1),
-            "peak_memory_mib": peak_memory(workers),
+            "processor_seconds": processor_seconds(),
+            "peak_memory_mib": watch.peak_mib,
             "market": market_facts(market),
             **found,
         }
@@ -108,15 +114,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def peak_memory(workers: int) -> int:
-    """MiB that this process and its workers took together, each at its worst: a bound of the real peak.
+def processor_seconds() -> int:
+    """Of this process and of its workers, which must have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return round(sum(usage.ru_utime + usage.ru_stime for usage in used))
 
-    Args:
-        workers: How many there were; they must have ended.
+
+class MemoryWatch:
+    """The most memory that this process and its workers held together while the block ran.
+
+    Pages that several processes share count once, as the kernel reckons it (Pss).
     """
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    largest_child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return round((own + workers * largest_child) / 1024)
+
+    def __init__(self, seconds: float = 1.0) -> None:
+        self.peak_mib = 0
+        self._seconds = seconds
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="memory", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        here = psutil.Process()
+        while not self._stop.wait(self._seconds):
+            held = sum(map(_held, [here, *here.children(recursive=True)]))
+            self.peak_mib = max(self.peak_mib, round(held / 2**20))
+
+
+def _held(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_full_info().pss)
+    except psutil.Error:
+        return 0
 
 
 def market_facts(market: Market) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from table2_estimates import BOOSTING, Array, Cell, Part, estimate, figures
-from table2_learners import Joined, Learned, Learner, Task, all_learners, learn
+from table2_learners import PAPER, Joined, Learned, Learner, Task, all_learners, learn
 from table2_market import FIVE, NO_LOCATION, OTHER, Market
 
 from housevis.core.engine import map_shards
@@ -29,18 +29,28 @@ class Bench:
         folder: For files that worker processes map.
         runner: Who fits.
         scores: Learner -> features of a file ``(n, D)``.
+        only: Parts of names: learners that hold none of them are left out. Empty takes all.
     """
 
     market: Market
     folder: Path
     runner: LocalRunner
     scores: dict[str, NDArray[np.float32]]
+    only: Sequence[str] = ()
     learners: list[Learner] = field(init=False)
     joined: list[Joined] = field(init=False)
 
     def __post_init__(self) -> None:
         market = self.market
         self.learners, self.joined = all_learners(market.config.siamese, market.backbones.get(OTHER))
+        if self.only:
+            self.learners = [
+                learner
+                for learner in self.learners
+                if learner.name == PAPER or any(part in learner.name for part in self.only)
+            ]
+            kept = {learner.name for learner in self.learners}
+            self.joined = [joined for joined in self.joined if kept.issuperset(joined.parts)]
         self.tables = {
             name: encode(market.sales, names).to_numpy(np.float64) for name, names in market.sets.items()
         }

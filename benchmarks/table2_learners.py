@@ -174,6 +174,10 @@ def all_learners(base: SiameseSection, other: str | None) -> tuple[list[Learner]
     ]
     joined = [
         Joined(
+            "rank siamese on prices and on residuals, cross-fitted",
+            ("rank siamese, cross-fitted", "rank siamese on residuals, cross-fitted"),
+        ),
+        Joined(
             "own and neighbourhood: price and residuals, cross-fitted",
             (
                 "price and residual regression, cross-fitted",

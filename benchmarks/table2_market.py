@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from housevis.core.config import Config
 from housevis.core.errors import RunError
@@ -18,10 +17,13 @@ from housevis.pipeline.project import open_project
 from housevis.pipeline.sold import EARLIER, SoldHouses, load_sold_houses
 from housevis.pricing.attributes import ATTRIBUTE_SETS, present_attributes
 from housevis.pricing.splits import grouped_folds, spatial_blocks
+from housevis.vision.neighbourhood import PicturePool
 
 FIVE = "G, Bed, Bath, T, A"
 NO_LOCATION = "Bed, Bath, T, A"
 ALL = "all attributes"
+FEWEST_FOLDS = 4
+"""A fold is judged, another described, and residuals are of a booster of the rest, each by the others."""
 OWN = "own"
 OTHER = "other"
 
@@ -59,25 +61,14 @@ class Market:
             return self.pooled[source]
         file = self.pooled[source].with_name(f"{source}-{'-'.join(map(str, neighbourhood))}.npy")
         if not file.is_file():
-            write_features(file, self.joined(np.load(self.pooled[source]), neighbourhood))
+            pooled, keys = (
+                np.load(self.pooled[source]),
+                np.where(self.present[source], self.sold.image_keys, ""),
+            )
+            places = self.sales["latitude"].to_numpy(), self.sales["longitude"].to_numpy()
+            pool = PicturePool.of_houses(keys, *places, pooled)
+            write_features(file, pool.joined(pooled, keys, *places, neighbourhood))
         return file
-
-    def joined(self, pooled: NDArray[np.float32], neighbourhood: Sequence[int]) -> NDArray[np.float32]:
-        """Features joined with the mean features of the nearest other pictures, whatever they sold for."""
-        keys = self.sold.image_keys
-        shown = np.isfinite(pooled[:, 0])
-        _, first, position = np.unique(keys[shown], return_index=True, return_inverse=True)
-        places = self.sales.loc[shown, ["latitude", "longitude"]].groupby(position).mean().to_numpy(copy=True)
-        places[:, 1] *= np.cos(np.radians(places[:, 0].mean()))
-        distinct = pooled[shown][first]
-        parts = [pooled]
-        for count in neighbourhood:
-            near = cKDTree(places).query(places, k=min(count + 1, len(places)))[1][:, 1:]
-            means = np.stack([distinct[rows].mean(axis=0) for rows in near])
-            part = np.full_like(pooled, np.nan)
-            part[shown] = means[position]
-            parts.append(part)
-        return np.hstack(parts)
 
     @property
     def sales(self) -> pd.DataFrame:
@@ -103,6 +94,7 @@ def read_market(configs: Sequence[Config], runs: Path, folder: Path) -> Market:
         RunError: Sales or features are missing.
     """
     config = configs[0]
+    config = config.model_copy(update={"siamese": config.siamese.model_copy(update={"neighbourhood": []})})
     with open_project(config, runs, reads_only=True) as project:
         sold = load_sold_houses(project)
         if not sold.pooled.shape[1]:
@@ -117,6 +109,12 @@ def read_market(configs: Sequence[Config], runs: Path, folder: Path) -> Market:
         with open_project(other, runs, reads_only=True) as project:
             features[OTHER], _ = pooled_features(project, sold.sales["house_id"])
             backbones[OTHER] = embed_figures(project)["backbone"]["name"]
+    if config.pricing.folds < FEWEST_FOLDS:
+        raise RunError(
+            f"cross-fitted residuals need at least {FEWEST_FOLDS} folds",
+            where=config.name,
+            remedy=f"Set folds = {FEWEST_FOLDS} or more in [pricing].",
+        )
     seed, folds = config.seed, config.pricing.folds
     places = spatial_blocks(sold.sales["latitude"], sold.sales["longitude"], sold.groups)
     return Market(
