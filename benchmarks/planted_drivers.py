@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sample_market import PROJECT, town_config, write_towns
+from scipy.stats import t
 
 from data_pipeline.sample_market import DRIVERS
 from housevis import pipeline
@@ -153,9 +154,12 @@ def mean_of_recipes(towns: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _mean_with_interval(parts: list[dict[str, Any]]) -> dict[str, float]:
-    """Mean over towns, which are independent, with the 95 % interval that their own intervals give it."""
-    mean = float(np.mean([part["recovered"] for part in parts]))
-    half = float(np.sqrt(sum((part["high"] - part["low"]) ** 2 for part in parts))) / 2 / len(parts)
+    """Mean over towns, and its 95 % interval by Student's t from the spread between them."""
+    values = np.array([part["recovered"] for part in parts])
+    mean = float(values.mean())
+    if len(values) == 1:
+        return {"estimate": mean, "low": parts[0]["low"], "high": parts[0]["high"]}
+    half = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
     return {"estimate": mean, "low": mean - half, "high": mean + half}
 
 
