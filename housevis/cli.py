@@ -194,7 +194,7 @@ def embed(config: ConfigFile, scheduler: Scheduler = None, runs: RunsFolder = Pa
 
 @app.command()
 def train(config: ConfigFile, runs: RunsFolder = Path("runs")) -> None:
-    """Analysts: fit the rank siamese and the gradient boosting on the earlier sales."""
+    """Analysts: fit the feature learners and the gradient boosting on the earlier sales."""
     from housevis import pipeline
 
     with _project(config, runs) as project:

@@ -194,6 +194,12 @@ def _deviations(project: Project) -> list[str]:
             "the boosting is fitted on visual features that are cross-fitted, "
             "so that no ranker has seen the sale it describes"
         )
+    siamese = project.config.siamese
+    if siamese.targets != ["price"]:
+        deviations.append(f"visual features are learned from: {', '.join(siamese.targets)}")
+    if siamese.neighbourhood:
+        numbers = " and ".join(map(str, siamese.neighbourhood))
+        deviations.append(f"visual features look at the {numbers} nearest other pictures too")
     if project.config.explain.scalar != "loss-against":
         deviations.append(
             f"the grad-weights explain the scalar '{project.config.explain.scalar}', "
