@@ -188,9 +188,7 @@ class SiameseSection(Section):
 
     objective: Literal["rank", "price", "log-ratio-triplet"] = "rank"
     """``rank`` is the rank siamese: K x 4, difference, 4 x 2, cross-entropy."""
-    targets: list[Literal["price", "residual", "residual-without-location"]] = Field(
-        default_factory=lambda: ["price"], min_length=1
-    )
+    targets: list[Literal["price", "residual", "residual-without-location"]] = Field(["price"], min_length=1)
     """What is learned, one learner each; a residual is what the attributes leave unexplained."""
     pair_sampling: Literal["uniform", "near"] = "uniform"
     """``near`` draws pairs that are near in place, time and size."""
