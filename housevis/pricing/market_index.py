@@ -118,7 +118,7 @@ class MarketIndex:
                 is unknown, or there are too few pairs for ``repeat-sales``.
         """
         _check_kind(kind)
-        dates = _dates(sale_dates)
+        dates = _dates(sale_dates).normalize()
         values = np.asarray(log_values, dtype="float64")
         _check_values(dates, values)
         first_day, last_day = dates.min(), dates.max()
@@ -209,13 +209,14 @@ class MarketIndex:
             days, levels, deviations = (
                 np.asarray(facts[name], dtype="float64") for name in ("days", "levels", "deviations")
             )
+            first_day, last_day = (pd.Timestamp(facts[name]) for name in ("first_day", "last_day"))
             fitting = days.shape == levels.shape == deviations.shape and days.ndim == 1
-            if not (len(days) and fitting and np.all(np.diff(days) > 0)):
+            if not (len(days) and fitting and np.all(np.diff(days) > 0) and first_day <= last_day):
                 raise ValueError
             return cls(
                 facts["kind"],
-                pd.Timestamp(facts["first_day"]),
-                pd.Timestamp(facts["last_day"]),
+                first_day,
+                last_day,
                 sales=int(facts["sales"]),
                 pairs=int(facts["pairs"]),
                 noise=float(facts["noise"]),
@@ -259,7 +260,8 @@ def fit_market_index(
         ConfigError: An attribute is unknown.
     """
     _check_kind(kind)
-    log_price = np.log(sales["price"].to_numpy(dtype="float64"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_price = np.log(sales["price"].to_numpy(dtype="float64"))
     _check_values(_dates(sales["sale_date"]), log_price)
     timeless = [name for name in attributes if name != "sale_month"]
     if kind == "hedonic":
