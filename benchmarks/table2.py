@@ -44,7 +44,10 @@ def measure(bench: Bench) -> dict[str, Any]:
     """All parts of the table."""
     market = bench.market
     distinct = {learner.fit_key: learner for learner in bench.learners}
-    tasks = [bench.task(learner, market.train, market.sold.folds) for learner in distinct.values()]
+    train, folds = market.train, market.sold.folds
+    targets = bench.targets(train, folds, bench.log_price)
+    bench.choose_penalties(targets)
+    tasks = [bench.task(learner, train, folds, targets) for learner in distinct.values()]
     found = dict(zip(distinct, bench.taught(tasks, "feature learners"), strict=True))
     visual, scores = learned_features(bench, found)
     selection = select(bench, visual)
@@ -63,8 +66,8 @@ def measure(bench: Bench) -> dict[str, Any]:
         "selection": selection,
         "rows": rows,
         "strongest": measure_strongest(bench, best, visual[best]),
-        "blocks": measure_blocks(bench, best_fitted, found),
-        "shuffled": measure_shuffled(bench, best_fitted, found),
+        "blocks": measure_blocks(bench, best_fitted),
+        "shuffled": measure_shuffled(bench, best_fitted),
     }
 
 

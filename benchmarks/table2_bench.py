@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from table2_estimates import BOOSTING, Array, Cell, Part, estimate, figures
-from table2_learners import PAPER, Joined, Learned, Learner, Task, all_learners, learn
+from table2_learners import PAPER, Joined, Learned, Learner, Task, all_learners, chosen_penalty, learn
 from table2_market import FIVE, NO_LOCATION, OTHER, Market
+from table2_targets import PRICE, RESIDUALS, Target, price_target, residual_targets
 
 from housevis.core.engine import map_shards
 from housevis.core.processes import LocalRunner
@@ -55,6 +56,7 @@ class Bench:
             name: encode(market.sales, names).to_numpy(np.float64) for name, names in market.sets.items()
         }
         self.log_price = np.log(market.price)
+        self.penalties: dict[str, float] = {}
         sales = market.sales
         self.places = sale_places(
             sales["latitude"].to_numpy(),
@@ -62,31 +64,57 @@ class Bench:
             (sales["sale_date"] - sales["sale_date"].min()).dt.days.to_numpy(np.float64),
             sales["area_m2"].to_numpy(),
         )
-        self.known = {"residual": self.tables[FIVE], "residual-without-location": self.tables[NO_LOCATION]}
+        self.known = dict(zip(RESIDUALS, (self.tables[FIVE], self.tables[NO_LOCATION]), strict=True))
 
     @property
     def seed(self) -> int:
         """Seed of everything."""
         return self.market.config.seed
 
+    def targets(
+        self, teach: NDArray[np.bool_], folds: NDArray[np.int64], log_price: Array, *, residuals: bool = True
+    ) -> dict[str, Target]:
+        """What is learned from the sales that teach."""
+        known = self.known if residuals else {}
+        section = self.market.config.pricing
+        found = residual_targets(known, log_price, teach, folds, section, self.seed, self.runner)
+        return {PRICE: price_target(log_price, np.unique(folds[teach]).tolist()), **found}
+
     def task(
-        self, learner: Learner, teach: NDArray[np.bool_], folds: NDArray[np.int64], **changes: Any
+        self,
+        learner: Learner,
+        teach: NDArray[np.bool_],
+        folds: NDArray[np.int64],
+        targets: dict[str, Target],
+        **changes: Any,
     ) -> Task:
         """What a worker needs to fit a learner."""
         made = Task(
-            key=learner.fit_key,
             pooled=self.market.features_file(learner.pictures, learner.section.neighbourhood),
             section=learner.section,
             components=learner.components,
             teach=teach & self.market.present[learner.pictures],
             folds=folds,
-            log_price=self.log_price,
-            known=self.known,
+            targets={name: targets[name] for name in learner.section.targets},
             places=self.places,
-            pricing=self.market.config.pricing,
             seed=self.seed,
+            penalty=self.penalties.get(learner.penalty_key, 0.0),
         )
         return replace(made, **changes)
+
+    def choose_penalties(self, targets: dict[str, Target]) -> None:
+        """Choose a penalty for each sort of features and objective, on the earlier sales."""
+        groups: dict[str, Learner] = {}
+        for learner in self.learners:
+            if not learner.components:
+                section = learner.section.model_copy(update={"targets": [PRICE], "pair_sampling": "uniform"})
+                groups.setdefault(learner.penalty_key, replace(learner, section=section))
+        market = self.market
+        tasks = [self.task(learner, market.train, market.sold.folds, targets) for learner in groups.values()]
+        with progress_bar("penalties", len(tasks)) as bar:
+            for key, penalty in zip(groups, map_shards(chosen_penalty, tasks, self.runner), strict=True):
+                self.penalties[key] = penalty
+                bar.advance()
 
     def taught(self, tasks: Sequence[Task], title: str) -> list[Learned]:
         """Fit learners; the results are in the order of the tasks."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from table2_market import OTHER, OWN
+from table2_targets import PRICE, RESIDUALS, Target
 
-from housevis.core.config import PricingSection, SiameseSection
+from housevis.core.config import SiameseSection
 from housevis.core.errors import RunError
-from housevis.pricing.boosters import fit_booster, raw_prediction
 from housevis.vision.cross_fitting import FoldTargets, fit_and_cross_fit
 from housevis.vision.objectives import fit_learner
 from housevis.vision.penalty import choose_penalty
@@ -23,8 +23,6 @@ from housevis.vision.penalty import choose_penalty
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Recipe = Literal["in-sample", "cross-fitted"]
-
-PRICE = "price"
 
 
 @dataclass(frozen=True)
@@ -52,39 +50,38 @@ class Learner:
         """Learners of one key differ in the recipe alone and are fitted once."""
         return f"{self.pictures} {self.components} {self.section.model_dump_json()}"
 
+    @property
+    def penalty_key(self) -> str:
+        """Learners of one key take the penalty that is chosen for the price on uniform pairs."""
+        return f"{self.pictures} {self.section.neighbourhood} {self.section.objective}"
+
 
 @dataclass(frozen=True, eq=False)
 class Task:
     """One learner to be fitted for one set of teaching sales.
 
     Attributes:
-        key: What the result belongs to.
         pooled: File of pooled features of all sales ``(n, K)``.
         section: Settings of the learner.
         components: See :class:`Learner`.
         teach: Sales that teach ``(n,)``, all with a picture.
         folds: Fold of each teaching sale ``(n,)``; read in `teach` alone.
-        log_price: Log prices ``(n,)``; read in `teach` alone.
-        known: Target -> what a residual is the rest of: encoded attributes ``(n, F)``.
+        targets: Target -> what is learned.
         places: Where sales lie, for near pairs ``(n, 4)``.
-        pricing: Settings of the boosting that residuals come from.
         seed: Seed of everything.
-        penalties: Target -> penalty; one that is missing is chosen by cross-validation.
+        penalty: L2 penalty.
         crossed: False where features of the teaching sales by others are not needed.
     """
 
-    key: str
     pooled: Path
     section: SiameseSection
     components: int
     teach: Mask
     folds: NDArray[np.int64]
-    log_price: Array
-    known: Mapping[str, Array]
+    targets: Mapping[str, Target]
     places: Array
-    pricing: PricingSection
     seed: int
-    penalties: Mapping[str, float] = field(default_factory=dict)
+    penalty: float = 0.0
     crossed: bool = True
 
 
@@ -97,14 +94,12 @@ class Learned:
         crossed: The same, but the teaching sales' by learners that have not
             seen their fold ``(n, D)``.
         score: One number per sale ``(n,)`` that is to order houses by price.
-        penalties: Target -> L2 penalty.
         seconds: Processor time that it took.
     """
 
     in_sample: NDArray[np.float32]
     crossed: NDArray[np.float32]
     score: NDArray[np.float32]
-    penalties: dict[str, float]
     seconds: float
 
     def features(self, recipe: Recipe) -> NDArray[np.float32]:
@@ -128,7 +123,6 @@ class Joined:
 PAPER = "rank siamese, in-sample"
 NEIGHBOURHOOD = (8, 30)
 WIDE_NEIGHBOURHOOD = (8, 30, 100)
-RESIDUALS = ("residual", "residual-without-location")
 
 
 def all_learners(base: SiameseSection, other: str | None) -> tuple[list[Learner], list[Joined]]:
@@ -201,17 +195,13 @@ def learn(task: Task) -> Learned:
     if task.components:
         return _components(task, pooled, shown)
     section, teach = task.section, task.teach
-    features = np.ascontiguousarray(pooled[teach])
-    folds, places = task.folds[teach], task.places[teach]
-    wholes = {name: _target(task, name, teach)[teach] for name in section.targets}
-    penalties = {
-        name: task.penalties[name] if name in task.penalties else _penalty(task, features, wholes[name])
+    features, folds = np.ascontiguousarray(pooled[teach]), task.folds[teach]
+    places = task.places[teach]
+    targets = [
+        FoldTargets(task.targets[name].whole[teach], task.targets[name].by_fold[:, teach], task.penalty)
         for name in section.targets
-    }
+    ]
     if task.crossed:
-        targets = [
-            FoldTargets(wholes[name], _fold_targets(task, name), penalties[name]) for name in section.targets
-        ]
         learners, held_out = fit_and_cross_fit(
             section.objective, features, targets, folds, section, task.seed, places=places
         )
@@ -220,13 +210,13 @@ def learn(task: Task) -> Learned:
             fit_learner(
                 section.objective,
                 features,
-                wholes[name],
+                target.whole,
                 section,
                 task.seed,
-                penalty=penalties[name],
+                penalty=task.penalty,
                 places=places,
             )
-            for name in section.targets
+            for target in targets
         ]
     in_sample = np.full((len(pooled), sum(learner.dimension for learner in learners)), np.nan, np.float32)
     score = np.full(len(pooled), np.nan, dtype=np.float32)
@@ -237,39 +227,18 @@ def learn(task: Task) -> Learned:
     crossed = in_sample.copy()
     if task.crossed:
         crossed[teach] = held_out
-    return Learned(in_sample, crossed, score, penalties, time.process_time() - started)
+    return Learned(in_sample, crossed, score, time.process_time() - started)
 
 
-def _penalty(task: Task, features: NDArray[np.float32], target: Array) -> float:
-    section = task.section
-    if section.penalty != "auto":
-        return float(section.penalty)
+def chosen_penalty(task: Task) -> float:
+    """The penalty of learners of the price with these features and this objective, by cross-validation."""
+    if task.section.penalty != "auto":
+        return float(task.section.penalty)
+    features = np.ascontiguousarray(np.load(task.pooled, mmap_mode="r")[task.teach])
     folds, places = task.folds[task.teach], task.places[task.teach]
-    choice = choose_penalty(section.objective, features, target, folds, section, task.seed, places=places)
-    return choice.penalty
-
-
-def _fold_targets(task: Task, name: str) -> Array:
-    """Targets of the learners that have not seen a fold: a row per fold, a column per teaching sale."""
-    rows = []
-    for number in np.unique(task.folds[task.teach]):
-        target = _target(task, name, task.teach & (task.folds != number))[task.teach]
-        rows.append(np.where(np.isfinite(target), target, 0.0))
-    return np.stack(rows)
-
-
-def _target(task: Task, name: str, rows: Mask) -> Array:
-    """What is learned ``(n,)``; of a residual, only from sales in `rows` and each by others of them."""
-    if name == PRICE:
-        return task.log_price
-    table = task.known[name]
-    residual = np.full(len(rows), np.nan)
-    for number in np.unique(task.folds[rows]):
-        held_out = rows & (task.folds == number)
-        others = rows & ~held_out
-        booster = fit_booster(task.pricing, table[others], task.log_price[others], task.seed, 1)
-        residual[held_out] = task.log_price[held_out] - raw_prediction(booster, table[held_out], 1)
-    return residual
+    target = task.targets[PRICE].whole[task.teach]
+    objective = task.section.objective
+    return choose_penalty(objective, features, target, folds, task.section, task.seed, places=places).penalty
 
 
 def _components(task: Task, pooled: NDArray[np.float32], shown: Mask) -> Learned:
@@ -282,7 +251,7 @@ def _components(task: Task, pooled: NDArray[np.float32], shown: Mask) -> Learned
     turn = vectors[:, ::-1][:, : task.components]
     found = np.full((len(pooled), task.components), np.nan, dtype=np.float32)
     found[shown] = ((pooled[shown] - mean) / deviation) @ turn
-    return Learned(found, found, np.full(len(pooled), np.nan, dtype=np.float32), {}, 0.0)
+    return Learned(found, found, np.full(len(pooled), np.nan, dtype=np.float32), 0.0)
 
 
 def read_scores(file: Path, sales: pd.DataFrame) -> NDArray[np.float32]:

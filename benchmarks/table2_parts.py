@@ -12,6 +12,7 @@ from table2_bench import Bench
 from table2_estimates import Array, Cell, Part, figures
 from table2_learners import PAPER, Learned
 from table2_market import ALL, FIVE, NO_LOCATION, write_features
+from table2_targets import PRICE
 
 from housevis.core.config import PricingSection
 from housevis.core.engine import map_shards
@@ -21,7 +22,7 @@ from housevis.pricing.model import HousePriceModel
 from housevis.vision.ranking import comparable, draw_pairs, ordered_share
 
 RANKED_PAIRS = 200_000
-SELECTION_SETS = ("G", "G, Bed, Bath", FIVE, NO_LOCATION, ALL)
+SELECTION_SETS = ("G, Bed, Bath", FIVE, NO_LOCATION, ALL)
 SHUFFLED_SETS = ("G, Bed, Bath", FIVE, NO_LOCATION)
 CRITERION = (
     "share within ±10 % of held-out earlier sales, gradient boosting, mean over the attribute sets "
@@ -92,7 +93,7 @@ def rank_accuracies(
             "name": name,
             "pictures": market.backbones[learner.pictures] if learner else None,
             "dimension": features.shape[1],
-            "penalties": found[learner.fit_key].penalties if learner else {},
+            "penalty": bench.penalties.get(learner.penalty_key) if learner else None,
             "processor_seconds": round(found[learner.fit_key].seconds, 1) if learner else None,
             "rank_accuracy": {
                 side: None
@@ -108,7 +109,7 @@ def rank_accuracies(
     }
 
 
-def measure_blocks(bench: Bench, best: str, found: dict[str, Learned]) -> dict[str, Any]:
+def measure_blocks(bench: Bench, best: str) -> dict[str, Any]:
     """The same gains where whole blocks of land are held out instead of the later sales.
 
     No learner and no booster sees a sale of the blocks that are judged, and
@@ -122,12 +123,17 @@ def measure_blocks(bench: Bench, best: str, found: dict[str, Learned]) -> dict[s
     fitted = {learner.name: learner for learner in bench.learners}
     wanted = [name for joined in bench.joined if joined.name == best for name in joined.parts] or [best]
     chosen = [fitted[name] for name in dict.fromkeys((PAPER, *wanted))]
+    residuals = any(name != PRICE for learner in chosen for name in learner.section.targets)
+    targets = {
+        number: bench.targets(market.blocks != number, market.blocks, bench.log_price, residuals=residuals)
+        for number in numbers
+    }
     tasks = [
         bench.task(
             learner,
             market.blocks != number,
             market.blocks,
-            penalties=found[learner.fit_key].penalties,
+            targets[number],
             crossed=learner.recipe == "cross-fitted",
         )
         for learner in chosen
@@ -151,7 +157,7 @@ def measure_blocks(bench: Bench, best: str, found: dict[str, Learned]) -> dict[s
     }
 
 
-def measure_shuffled(bench: Bench, best: str, found: dict[str, Learned]) -> list[dict[str, Any]]:
+def measure_shuffled(bench: Bench, best: str) -> list[dict[str, Any]]:
     """The gain of the best features after prices, or pictures, changed houses: it must be nothing.
 
     Prices are dealt anew among all sales; pictures among all that there are,
@@ -166,15 +172,13 @@ def measure_shuffled(bench: Bench, best: str, found: dict[str, Learned]) -> list
     for what in ("prices", "pictures"):
         log_price = dealt if what == "prices" else bench.log_price
         tasks = []
+        targets = bench.targets(market.train, market.sold.folds, log_price)
         for name in wanted:
-            learner = fitted[name]
-            task = bench.task(
-                learner, market.train, market.sold.folds, penalties=found[learner.fit_key].penalties
-            )
+            task = bench.task(fitted[name], market.train, market.sold.folds, targets)
             if what == "pictures":
                 file = bench.folder / f"dealt-{len(tasks)}.npy"
                 task = replace(task, pooled=write_features(file, dealt_pictures(np.load(task.pooled), bench)))
-            tasks.append(replace(task, log_price=log_price))
+            tasks.append(task)
         learned = bench.taught(tasks, f"shuffled {what}")
         visual = {
             best: np.hstack(
