@@ -299,7 +299,7 @@ def _check_values(dates: pd.DatetimeIndex, values: Array) -> None:
 
 def _dates(dates: pd.Series[Any] | ArrayLike) -> pd.DatetimeIndex:
     found = pd.DatetimeIndex(pd.to_datetime(np.atleast_1d(np.asarray(dates))))
-    missing = int(found.isna().sum())
+    missing = int(np.isnat(found.to_numpy()).sum())
     if missing:
         raise ModelError(
             f"{missing} of {len(found)} dates are missing",

@@ -65,7 +65,7 @@ class Observations:
     def response(self, values: Array) -> Array:
         """``X'Wy`` ``(K,)`` of the design."""
         weighted = values / self.spread**2
-        result = np.bincount(self.later, weighted, len(self.times))
+        result: Array = np.bincount(self.later, weighted, len(self.times)).astype(np.float64)
         if self.earlier is not None:
             result -= np.bincount(self.earlier, weighted, len(self.times))
         return result
