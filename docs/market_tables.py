@@ -57,7 +57,7 @@ def market_index_king_county(figures: Figures) -> str:
         [
             markdown_table(header, rows),
             f"Share within ±10 % / MdAPE in percent / median ratio. Forward: {_cuts(found[0])} of the "
-            f"{found[0]['earlier_sales']:,} earlier sales teach, the rest of them are judged, all cuts together. "
+            f"{found[0]['earlier_sales']:,} earlier sales teach, the rest are judged, all cuts together. "
             f"Later: {found[0]['later_sales']:,} sales, {first} to {last}.",
         ]
     )
