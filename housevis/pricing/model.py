@@ -399,9 +399,7 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
     ) -> MarketIndex | None:
         if section.market_index == "none" or MARKET not in self.attributes_:
             return None
-        sales = table.sales().assign(price=price)
-        if table.house_ids is None:
-            sales = sales.assign(house_id=np.arange(len(sales)).astype(str))
+        sales = table.sales().assign(price=price, house_id=table.distinct_house_ids())
         return fit_market_index(
             section.market_index,
             sales,

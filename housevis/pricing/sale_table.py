@@ -35,7 +35,7 @@ class SaleTable:
     attributes: pd.DataFrame
     visual: Array
     sale_dates: pd.DatetimeIndex
-    house_ids: NDArray[np.str_] | None
+    house_ids: NDArray[np.object_] | None
 
     def __len__(self) -> int:
         return len(self.attributes)
@@ -52,6 +52,11 @@ class SaleTable:
         houses = {} if self.house_ids is None else {"house_id": self.house_ids}
         return self.attributes.assign(sale_date=self.sale_dates, **houses)
 
+    def distinct_house_ids(self) -> NDArray[np.object_]:
+        """House of each row ``(n,)``; a house of its own where it is not known."""
+        own = np.array([f"unknown {row}" for row in range(len(self))], dtype=object)
+        return own if self.house_ids is None else np.where(pd.isna(self.house_ids), own, self.house_ids)
+
     def digest(self, price: Array, parameters: dict[str, Any]) -> str:
         """Hex SHA-256 over this table, its prices and the parameters of a model."""
         names = [*map(str, self.attributes.columns), str(self.visual.shape[1])]
@@ -62,7 +67,7 @@ class SaleTable:
             content.update(np.ascontiguousarray(canonical, dtype="<f8").tobytes())
         content.update(self.sale_dates.to_numpy().astype("datetime64[s]").astype("<i8").tobytes())
         if self.house_ids is not None:
-            content.update("\n".join(self.house_ids).encode())
+            content.update("\n".join(map(str, self.house_ids)).encode())
         return content.hexdigest()
 
 
@@ -206,7 +211,7 @@ def _table(numbers: Array, names: Sequence[str], X: pd.DataFrame) -> SaleTable:
         dates = _middle_of_month(attributes["sale_month"].to_numpy())
     else:
         dates = pd.DatetimeIndex(np.full(len(X), np.datetime64("NaT", "ns")))
-    houses = X["house_id"].astype(str).to_numpy(dtype=str) if "house_id" in X.columns else None
+    houses = X["house_id"].to_numpy(dtype=object) if "house_id" in X.columns else None
     return SaleTable(attributes, numbers[:, len(names) :], dates, houses)
 
 

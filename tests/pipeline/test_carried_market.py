@@ -26,6 +26,7 @@ leaves = 15
 bootstrap = 100
 market_index = "hedonic"
 comparables = 20
+linear_base = true
 boosters = 2
 feature_fraction = 0.8
 row_fraction = 0.8

@@ -162,3 +162,11 @@ def test_an_estimate_without_a_valuation_date_is_refused(table, model) -> None:
     undated = table.assign(sale_date=pd.NaT)
     with pytest.raises(ModelError, match="900 of 900 dates are missing"):
         model.predict(undated)
+
+
+def test_sales_without_a_house_id_are_houses_of_their_own(market) -> None:
+    sales, price = market[0][:300].copy(), market[0]["price"][:300]
+    sales["house_id"] = None
+    known = HousePriceModel(attributes=FIVE, **BOTH).fit(sales, price)
+    unknown = HousePriceModel(attributes=FIVE, **BOTH).fit(sales.drop(columns="house_id"), price)
+    np.testing.assert_array_equal(known.predict(sales), unknown.predict(sales.drop(columns="house_id")))
