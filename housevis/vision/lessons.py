@@ -61,16 +61,16 @@ def check_houses(
     Raises:
         ModelError: Lengths that differ, or a feature that is not finite.
     """
-    features = np.asarray(features, dtype=np.float32)
-    target = np.asarray(target, dtype=np.float64)
-    if features.ndim != 2 or target.shape != (len(features),):
+    pooled: NDArray[np.float32] = np.asarray(features, dtype=np.float32)
+    learned: NDArray[np.float64] = np.asarray(target, dtype=np.float64)
+    if pooled.ndim != 2 or learned.shape != (len(pooled),):
         raise ModelError(
-            f"features of shape {features.shape} do not belong to prices of shape {target.shape}",
+            f"features of shape {pooled.shape} do not belong to prices of shape {learned.shape}",
             remedy="Hand over one row of features and one price per house.",
         )
-    if not np.isfinite(features).all():
+    if not np.isfinite(pooled).all():
         raise ModelError("a feature is not finite", remedy="Leave such houses out.")
-    return features, target
+    return pooled, learned
 
 
 class Standardisation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,7 +152,8 @@ class PicturePool:
 
     def save(self, path: str | Path) -> None:
         """Write the pool as safetensors, atomically; the keys lie in its JSON metadata."""
-        tensors = {"features": self.features, "places": np.column_stack([self.latitude, self.longitude])}
+        places = np.column_stack([self.latitude, self.longitude])
+        tensors: dict[str, NDArray[Any]] = {"features": self.features, "places": places}
         about = json.dumps({"kind": _KIND, "image_keys": self.image_keys})
         write_file(Path(path), save(tensors, metadata={"housevis": about}))
 

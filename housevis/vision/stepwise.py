@@ -82,7 +82,7 @@ class Training(ABC):
         """A network at its random start."""
 
     @abstractmethod
-    def trained(self) -> list[torch.nn.Parameter]:
+    def trained(self) -> list[torch.Tensor]:
         """What is trained."""
 
     @abstractmethod
@@ -146,7 +146,7 @@ class RankTraining(Training):
             learner.head.bias.zero_()
         return learner
 
-    def trained(self) -> list[torch.nn.Parameter]:
+    def trained(self) -> list[torch.Tensor]:
         """What is trained."""
         assert isinstance(self.learner, RankSiamese)
         return [self.learner.embedding.weight, self.learner.head.weight]
@@ -198,7 +198,7 @@ class LogRatioTraining(Training):
             learner.embedding.bias.zero_()
         return learner
 
-    def trained(self) -> list[torch.nn.Parameter]:
+    def trained(self) -> list[torch.Tensor]:
         """What is trained."""
         return [self.learner.embedding.weight]
 

@@ -214,6 +214,18 @@ def test_more_channels_than_there_are_keeps_all(make_database) -> None:
     assert make_database(top_channels=50).top_channels == 12
 
 
+def test_only_the_features_of_the_own_picture_are_explained(make_database, siamese) -> None:
+    """Features behind those of the picture move the embedding, and no channel of a map."""
+    all_of_them, own = make_database(top_channels=99), make_database(top_channels=99, picture_channels=5)
+    np.testing.assert_array_equal(own.embeddings, all_of_them.embeddings)
+    assert own.about.channels_in_all == 5
+    assert own.channels.shape[1] == 5
+    assert own.channels.max() == 4
+    first = [dict(zip(d.channels[0], d.weights[0] * d.scales[0], strict=True)) for d in (own, all_of_them)]
+    for channel, weight in first[0].items():
+        assert weight == pytest.approx(first[1][channel], rel=2e-3, abs=1e-6)
+
+
 def test_a_house_with_everyone_elses_price_has_no_pairs(make_database) -> None:
     with pytest.raises(ModelError, match="no two houses have different prices"):
         make_database(prices=np.full(20, 5.0))
