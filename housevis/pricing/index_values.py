@@ -24,6 +24,9 @@ from housevis.pricing.splits import grouped_folds
 
 Array = NDArray[np.float64]
 
+FEWEST_SALES: Final = 20
+"""With fewer sales nothing is known of the attributes, and log prices stay as they are."""
+
 _KNOTS: Final = 5
 _SALES_PER_CELL: Final = 20
 _MOST_CELLS: Final = 300
@@ -102,7 +105,7 @@ def _cross_fitted(
     """Log prices less the predictions of models fitted on the other folds of houses."""
     houses = sales["house_id"]
     folds = min(folds, int(houses.nunique()))
-    if folds < 2 or not table.shape[1]:
+    if folds < 2 or len(sales) < FEWEST_SALES or not table.shape[1]:
         return log_price - np.median(log_price)
     fold = grouped_folds(houses, folds, seed)
     result = np.empty(len(log_price))
