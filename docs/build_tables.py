@@ -22,6 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import code_tables
 import etl_tables
 import finetune_tables
+import market_tables
+import price_tables
+import table2_tables
 import town_tables
 from table_text import gain, markdown_table, percent, share
 
@@ -318,14 +321,23 @@ TABLES: dict[str, Table] = {
     "finetune": Table(finetune_tables.finetune, "finetune.json"),
     "king-county": Table(king_county, "king-county.json"),
     "king-county-details": Table(king_county_details, "king-county.json"),
+    "market-index-king-county": Table(market_tables.market_index_king_county, "market-index.json"),
+    "market-index-towns": Table(market_tables.market_index_towns, "market-index.json"),
     "million-listings": Table(etl_tables.million_listings, "million-listings.json"),
     "other-markets": Table(other_markets, "other-markets.json"),
     "planted-drivers": Table(town_tables.planted_drivers, "planted-drivers.json"),
+    "price-model": Table(price_tables.price_model, "price-model.json"),
     "providers": Table(code_tables.providers),
     "regularisation": Table(regularisation, "ranker-penalty.json"),
     "sample-market": Table(sample_market, "sample-market.json"),
     "sample-market-planted": Table(code_tables.planted),
     "sample-market-shares": Table(code_tables.driver_shares),
+    "table2-best": Table(table2_tables.best, "table2.json"),
+    "table2-learners": Table(table2_tables.learners, "table2.json"),
+    "table2-paper": Table(table2_tables.paper, "table2.json"),
+    "table2-regressors": Table(table2_tables.regressors, "table2.json"),
+    "table2-shuffled": Table(table2_tables.shuffled, "table2.json"),
+    "table2-strongest": Table(table2_tables.strongest, "table2.json"),
 }
 
 
