@@ -126,7 +126,7 @@ def fit_learners(
     if section.pair_sampling == "near" and objective != "price" and places is None:
         raise ModelError(
             "near pairs need to know where the sales lie in place, time and size",
-            remedy='Hand over `places`, or set pair_sampling = "uniform" in [siamese].',
+            remedy='Hand over the places, or set pair_sampling = "uniform" in [siamese].',
         )
     features = np.asarray(features, dtype=np.float32)
     for lesson in lessons:
