@@ -30,7 +30,7 @@ SOURCES = sorted(
     path for package in ("housevis", "data_pipeline", "db") for path in (PROJECT / package).rglob("*.py")
 )
 LONGEST_README = 90
-FOREIGN_PROGRAMS = {"make", "python", "python3", "pip", "export"}
+FOREIGN_PROGRAMS = {"make", "python", "python3", "pip", "export", "torchrun"}
 FILE_SUFFIXES = {"csv", "safetensors", "py"}
 FRAGMENT = "…"
 
