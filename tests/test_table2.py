@@ -23,6 +23,7 @@ pytest.importorskip("psutil")
 PROJECT = Path(__file__).resolve().parents[1]
 PAPER = "rank siamese, in-sample"
 JOINED = "rank siamese on prices and on residuals, cross-fitted"
+NEIGHBOURHOOD = "neighbourhood: rank siamese, cross-fitted"
 ONLY = ("rank siamese, cross-fitted", "rank siamese on residuals, cross-fitted", "components")
 CONFIG = """
 name = "small-town"
@@ -80,7 +81,7 @@ def figures(town: Path) -> dict[str, Any]:
 def test_every_set_learner_and_regressor_has_its_row(figures: dict[str, Any]) -> None:
     sets = figures["market"]["sets"]
     assert {"none", "G", "G, Bed, Bath, T, A", "Bed, Bath, T, A"} <= set(sets)
-    learners = {PAPER, *ONLY[:2], "16 principal components, no prices", JOINED, "oracle"}
+    learners = {PAPER, *ONLY[:2], NEIGHBOURHOOD, "16 principal components, no prices", JOINED, "oracle"}
     assert {found["name"] for found in figures["learners"]} == learners
     boosted = [row for row in figures["rows"] if row["regressor"] == "gradient-boosting"]
     wanted = {(name, learner) for name in sets for learner in (*learners, None)} - {("none", None)}
@@ -110,7 +111,12 @@ def test_figures_belong_together(figures: dict[str, Any]) -> None:
 def test_features_that_know_the_price_are_chosen(figures: dict[str, Any]) -> None:
     selection = figures["selection"]
     assert selection["best"] == "oracle"
-    assert selection["best_fitted"] in {*ONLY[:2], "16 principal components, no prices", JOINED}
+    assert selection["best_fitted"] in {
+        *ONLY[:2],
+        NEIGHBOURHOOD,
+        "16 principal components, no prices",
+        JOINED,
+    }
     assert PAPER not in selection["mean_gain"]
     without_location = next(
         row
