@@ -229,18 +229,34 @@ class LogRatioTraining(Training):
         embedding.grad = pulled + self.penalty_per_house / self._variance * embedding
 
     def finish(self, embedded: torch.Tensor, rows: torch.Tensor) -> None:
-        """Read the embedding out by least squares, and give its distances the unit of the target."""
+        """Read the embedding out by least squares, scale it, and turn it.
+
+        Its distances get the unit of the target. A turn changes no distance:
+        the target's direction is laid alike over all dimensions, so that
+        they mean the same in every learner.
+        """
         known, target = embedded[:, rows].double(), self.target[rows]
         centre, middle = known.mean(dim=1, keepdim=True), target.mean()
         centred = known - centre
         products = centred @ centred.T
         direction = torch.linalg.pinv(products, rtol=1e-6, hermitian=True) @ (centred @ (target - middle))
         length = float(direction.norm())
-        scale = length if length > 0 else 1.0
-        self.learner.embedding.weight.mul_(scale)
         assert isinstance(self.learner, LogRatioTriplet)
-        self.learner.head.weight.copy_(direction[None] / scale)
+        if length > 0:
+            alike = torch.full_like(direction, len(direction) ** -0.5)
+            turn = length * _reflection(direction / length, alike).float()
+            self.learner.embedding.weight.copy_(turn @ self.learner.embedding.weight)
+            direction, centre = alike, turn.double() @ centre
+        self.learner.head.weight.copy_(direction[None])
         self.learner.head.bias.fill_(float(middle - direction @ centre[:, 0]))
+
+
+def _reflection(start: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
+    """The reflection `(D, D)` that turns one unit vector into another."""
+    normal = start - end
+    square = normal @ normal
+    identity = torch.eye(len(start), dtype=start.dtype)
+    return identity if square < _SMALLEST else identity - 2 * torch.outer(normal, normal) / square
 
 
 def fit_in_steps(

@@ -32,7 +32,7 @@ def test_features_are_out_of_fold_and_mean_what_those_of_all_houses_mean(market:
     whole = learners[0].embed(features)
     for dimension in range(4):
         if whole[:, dimension].std() > 0.1 * whole.std(axis=0).max():
-            assert np.corrcoef(found[:, dimension], whole[:, dimension])[0, 1] > 0.9
+            assert np.corrcoef(found[:, dimension], whole[:, dimension])[0, 1] > 0.75
     direction = learners[0].direction().detach().numpy()
     scores = found @ direction, whole @ direction
     assert np.corrcoef(*scores)[0, 1] > 0.9
