@@ -1,9 +1,11 @@
 """Estimates carried to the valuation date: sample markets with planted trends, and King County.
 
 The towns' prices are generated without pictures. Two houses in five are sold a
-second time, so that a repeat-sales index has pairs. Median ratios are of the
-estimate to the sale price, and to the price without the noise of the single
-sale, over the sales of all towns together.
+second time, so that a repeat-sales index has pairs. In every month that is
+judged, every house that no known sale is of is sold once more, so that luck with
+the houses that happen to be sold counts little. Median ratios are of the estimate
+to the sale price, and to the price without the noise of the single sale, over all
+towns together.
 
 King County is left out where its data are not at hand. There the kind of index
 is chosen on forward splits inside the earlier sales; the later sales are only
@@ -31,6 +33,7 @@ from data_pipeline.sample_market.prices import (
     BASE_PRICE,
     DRIVERS,
     FIRST_SALE,
+    NOISE,
     SALE_DAYS,
     market_level,
     sale_of,
@@ -65,7 +68,7 @@ def town_sales(houses: int, seed: int) -> pd.DataFrame:
         day, noise = (np.array(column) for column in zip(*drawn, strict=True))
         parts.append(part.assign(day=day, level=part["fixed"], noise=noise))
     sales = pd.concat(parts, ignore_index=True)
-    sales["house_id"] = sales["id"]
+    sales["house_id"], sales["seed"] = sales["id"], seed
     sales["sale_date"] = pd.Timestamp(FIRST_SALE) + pd.to_timedelta(sales["day"], unit="D")
     return sales.drop_duplicates(["house_id", "sale_date"]).reset_index(drop=True)
 
@@ -77,20 +80,35 @@ def priced(sales: pd.DataFrame, monthly_change: float, turn_at: float | None) ->
     return sales.assign(quiet_price=quiet, price=quiet * np.exp(sales["noise"]))
 
 
-def judge(sales: pd.DataFrame, known: pd.DataFrame, method: str, months: Sequence[int]) -> list[pd.DataFrame]:
-    """Sales in some months after the cutoff, estimated by a model fitted on the known sales.
+def sold_in(town: pd.DataFrame, known: pd.DataFrame, month: int) -> pd.DataFrame:
+    """Every house that no known sale is of, sold on some day of a month after the cutoff."""
+    random = np.random.default_rng([int(town["seed"].iloc[0]), month])
+    houses, start = town.drop_duplicates("house_id"), pd.Timestamp(FIRST_SALE)
+    first, end = ((CUTOFF + pd.DateOffset(months=step) - start).days for step in (month - 1, month))
+    day = random.integers(first, end, len(houses))
+    noise = random.normal(0.0, NOISE, len(houses))
+    sold = houses.assign(day=day, noise=noise, sale_date=start + pd.to_timedelta(day, unit="D"))
+    return sold[~sold["house_id"].isin(known["house_id"])]
 
-    A house whose sale is known is not judged.
-    """
+
+def judge(
+    town: pd.DataFrame,
+    change: float,
+    turn_at: float | None,
+    method: str,
+    known_until: int,
+    months: Sequence[int],
+) -> list[pd.DataFrame]:
+    """Ratios in some months after the cutoff, by a model of the sales known so many months after it."""
+    sales = priced(town, change, turn_at)
+    known = sales[sales["sale_date"] < CUTOFF + pd.DateOffset(months=known_until)]
     attributes = TIMELESS if method == "no time" else (*TIMELESS, "sale_month")
     index = method if method in KINDS else "none"
     model = HousePriceModel(attributes=attributes, market_index=index, num_threads=1)
     model.fit(known, known["price"])
     found = []
     for month in months:
-        first, last = (CUTOFF + pd.DateOffset(months=step) for step in (month - 1, month))
-        judged = sales[(sales["sale_date"] >= first) & (sales["sale_date"] < last)]
-        judged = judged[~judged["house_id"].isin(known["house_id"])]
+        judged = priced(sold_in(town, known, month), change, turn_at)
         estimate = model.predict(judged)
         found.append(
             pd.DataFrame({"sale": estimate / judged["price"], "quiet": estimate / judged["quiet_price"]})
@@ -104,15 +122,11 @@ def measure_town(houses: int, seed: int) -> dict[tuple[str, float, str], list[pd
     found = {}
     for method in METHODS:
         for change in TRENDS:
-            sales = priced(town, change, None)
-            known = sales[sales["sale_date"] < CUTOFF]
-            found["steady", change, method] = judge(sales, known, method, range(1, MONTHS + 1))
+            found["steady", change, method] = judge(town, change, None, method, 0, range(1, MONTHS + 1))
         for change in TURNS:
-            sales = priced(town, change, TURN_AT)
-            found["turning", change, method] = []
-            for month in range(1, MONTHS + 2):
-                known = sales[sales["sale_date"] < CUTOFF + pd.DateOffset(months=month - 1)]
-                found["turning", change, method] += judge(sales, known, method, [month])
+            found["turning", change, method] = [
+                judge(town, change, TURN_AT, method, month - 1, [month])[0] for month in range(1, MONTHS + 2)
+            ]
     return found
 
 
