@@ -61,7 +61,8 @@ def fit_learner(
     ``V_1 - V_0``, so all rows of `W` learn one and the same direction of the
     channels: the `D` visual features of a house are one number at `D` scales.
     The same holds for ``price``. What else they hold in ``rank`` is their
-    random start, which is small to keep that noise away from the boosting.
+    random start, which is small to keep that noise away from the boosting;
+    each of them has the deviation 1 over the houses given.
 
     Args:
         objective: What is learned.

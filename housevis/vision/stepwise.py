@@ -137,12 +137,17 @@ class RankTraining(Training):
 
     @classmethod
     def start(cls, channels: int, dimension: int, generator: torch.Generator) -> RankSiamese:
-        """Small random weights, large enough to learn from."""
+        """Small random weights, and a head that reads every dimension alike, with random signs.
+
+        All dimensions then learn the score. One that the head hardly read
+        would keep its random start, and boosting would trust that noise.
+        """
         learner = RankSiamese(channels, dimension)
         with torch.no_grad():
             learner.embedding.weight.normal_(0.0, _WEIGHT_START, generator=generator)
             learner.embedding.bias.zero_()
-            learner.head.weight.normal_(0.0, _HEAD_START, generator=generator)
+            signs = torch.randn(dimension, generator=generator).sign()
+            learner.head.weight.copy_(_HEAD_START * torch.stack([-signs, signs]))
             learner.head.bias.zero_()
         return learner
 
@@ -175,7 +180,17 @@ class RankTraining(Training):
         head.grad = torch.stack([-by_direction, by_direction]) + self.penalty_per_house * head
 
     def finish(self, embedded: torch.Tensor, rows: torch.Tensor) -> None:
-        """Nothing is left to do."""
+        """Give every dimension the deviation 1 over all houses; the head keeps the logits as they are.
+
+        The logits' scale depends on how many houses were learned from and how
+        well, so that learners of folds and that of all houses would say the
+        same in different units.
+        """
+        deviation = embedded.double().std(dim=1, correction=0).float()
+        deviation = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
+        embedding, head = self.trained()
+        embedding /= deviation[:, None]
+        head *= deviation
 
 
 class LogRatioTraining(Training):
