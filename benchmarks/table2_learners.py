@@ -164,6 +164,11 @@ def all_learners(base: SiameseSection, other: str | None) -> tuple[list[Learner]
             neighbourhood=list(WIDE_NEIGHBOURHOOD),
             **ridge,
         ),
+        learner(
+            "wide neighbourhood: rank siamese on price and residual, cross-fitted",
+            targets=[PRICE, RESIDUALS[1]],
+            neighbourhood=list(WIDE_NEIGHBOURHOOD),
+        ),
         replace(learner("16 principal components, no prices"), components=16),
     ]
     joined = [

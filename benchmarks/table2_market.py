@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from housevis.core.config import Config
+from housevis.core.config import Config, PricingSection, SiameseSection
 from housevis.core.errors import RunError
 from housevis.pipeline.embedding import embed_figures, pooled_features
 from housevis.pipeline.project import open_project
@@ -93,8 +93,7 @@ def read_market(configs: Sequence[Config], runs: Path, folder: Path) -> Market:
     Raises:
         RunError: Sales or features are missing.
     """
-    config = configs[0]
-    config = config.model_copy(update={"siamese": config.siamese.model_copy(update={"neighbourhood": []})})
+    config = _plain(configs[0])
     with open_project(config, runs, reads_only=True) as project:
         sold = load_sold_houses(project)
         if not sold.pooled.shape[1]:
@@ -129,6 +128,20 @@ def read_market(configs: Sequence[Config], runs: Path, folder: Path) -> Market:
         present={source: np.isfinite(values[:, 0]) for source, values in features.items()},
         sets=attribute_sets(sold.sales),
         blocks=grouped_folds(places, folds, seed),
+    )
+
+
+def _plain(config: Config) -> Config:
+    """The configuration with the paper's learner and an untuned boosting, whatever it sets itself."""
+    siamese, pricing = config.siamese, config.pricing
+    kept = ("pairs_per_house", "epochs", "learning_rate", "penalty")
+    return config.model_copy(
+        update={
+            "siamese": SiameseSection(**{name: getattr(siamese, name) for name in kept}),
+            "pricing": PricingSection(
+                train_share=pricing.train_share, folds=pricing.folds, bootstrap=pricing.bootstrap
+            ),
+        }
     )
 
 

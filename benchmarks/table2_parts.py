@@ -245,6 +245,7 @@ def strong_sections(base: PricingSection) -> dict[str, PricingSection]:
     }
     return {
         "comparable sales": base.model_copy(update=common),
+        "comparable sales, linear base": base.model_copy(update=common | {"linear_base": True}),
         "comparable sales, market index": base.model_copy(
             update=common | {"market_index": "rolling-residual"}
         ),
