@@ -139,7 +139,10 @@ def _plain(config: Config) -> Config:
         update={
             "siamese": SiameseSection(**{name: getattr(siamese, name) for name in kept}),
             "pricing": PricingSection(
-                train_share=pricing.train_share, folds=pricing.folds, bootstrap=pricing.bootstrap
+                train_share=pricing.train_share,
+                folds=pricing.folds,
+                bootstrap=pricing.bootstrap,
+                rounds=min(pricing.rounds, PricingSection().rounds),
             ),
         }
     )

@@ -135,6 +135,7 @@ def test_blocks_strongest_and_shuffled_are_there(figures: dict[str, Any]) -> Non
     assert all(row["sales"] == blocks["sales"] for row in blocks["rows"] if row["attributes"] != "none")
     assert {row["model"] for row in figures["strongest"]} == {
         "comparable sales",
+        "comparable sales, linear base",
         "comparable sales, market index",
     }
     assert {row["shuffled"] for row in figures["shuffled"]} == {"prices", "pictures"}

@@ -125,7 +125,7 @@ class MarketIndex:
         days = _days_between(dates, last_day)
         if kind == "repeat-sales":
             if houses is None:
-                raise ModelError("a repeat-sales index needs house ids", remedy="Give the house of every sale.")
+                raise ModelError("a repeat-sales index needs house ids", remedy="Give each sale's house.")
             observations = _pairs(days, values, np.asarray(houses))
         else:
             times, position = _periods(days)

@@ -179,7 +179,7 @@ class RankTraining(Training):
         embedding.grad += self.penalty_per_house * embedding
         head.grad = torch.stack([-by_direction, by_direction]) + self.penalty_per_house * head
 
-    def finish(self, embedded: torch.Tensor, rows: torch.Tensor) -> None:
+    def finish(self, embedded: torch.Tensor, rows: torch.Tensor) -> None:  # noqa: ARG002
         """Give every dimension the deviation 1 over all houses; the head keeps the logits as they are.
 
         The logits' scale depends on how many houses were learned from and how
