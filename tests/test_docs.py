@@ -479,18 +479,42 @@ def results() -> dict[str, Any]:
     }
 
 
-def test_the_table_of_real_data_shows_every_kind_of_row(tables: ModuleType) -> None:
-    table = tables.king_county(results())
-    assert "| none | - | 32.3 |  | - | 36.1 |" in table
-    assert "| G | 31.1 | 32.3 | +1.2 (-0.3 to +2.7) | 37.8 | 39.9 |" in table
-    assert "| all attributes | 31.1 | 32.3 | +1.2 (-0.3 to +2.7) |  |  |" in table
-    assert "1,234 later sales; rank accuracy from the picture alone 73.7 %" in table
-
+def test_the_table_of_a_run_shows_every_kind_of_row(tables: ModuleType) -> None:
     details = tables.king_county_details(results())
+    assert "| none | - | 32.3 |  | - | 36.1 |" in details
+    assert "| G | 31.1 | 32.3 | +1.2 (-0.3 to +2.7) | 37.8 | 39.9 |" in details
+    assert "| all attributes | 31.1 | 32.3 | +1.2 (-0.3 to +2.7) |  |  |" in details
     assert "| none | 1,234 | - | 14.6 |" in details
     assert "| cod | 0.150 | 0.140 to 0.160 |" in details
     assert "90.0 % of the prices held 88.4 %" in details
     assert "ingest 3 s, embed 300 s" in details
+
+
+def test_the_table_of_real_data_sets_the_recipe_beside_the_best_features(tables: ModuleType) -> None:
+    def row(attributes: str, learner: str, low: float, published: dict | None) -> dict[str, Any]:
+        gained = {"estimate": low + 0.01, "low": low, "high": low + 0.02}
+        return {
+            "attributes": attributes,
+            "learner": learner,
+            "regressor": "gradient-boosting",
+            "without": {"share": 0.311},
+            "with": {"share": 0.311 + low + 0.01},
+            "gain": gained,
+            "published": published,
+        }
+
+    recipe, published = tables.table2_tables.PAPER, {"without": 0.378, "with_visual": 0.399}
+    rows = [row("G", recipe, -0.03, published), row("all attributes", recipe, -0.01, None)]
+    rows += [row("G", "near", 0.01, published), row("all attributes", "near", -0.005, None)]
+    none = {"without": None, "gain": None, "published": {"without": None, "with_visual": 0.361}}
+    rows += [{**row("none", name, 0.0, None), **none} for name in (recipe, "near")]
+    table = tables.table2_tables.headline(
+        {"selection": {"best": "near"}, "market": {"later": 1234}, "rows": rows}
+    )
+    assert "| G | 31.1 | -2.0 (-3.0 to -1.0) | +2.0 (+1.0 to +3.0) | +2.1 |" in table
+    assert "| all attributes | 31.1 | +0.0 (-1.0 to +1.0) | +0.5 (-0.5 to +1.5) |  |" in table
+    assert "| none | - | 32.1 | 32.1 |  |" in table
+    assert "help in 1 of 2 attribute sets and hurt in 0" in table
 
 
 def test_filling_replaces_only_what_is_named(tables: ModuleType) -> None:
@@ -504,9 +528,9 @@ def test_tables_whose_figures_are_absent_are_left_alone(
     tables: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
-    monkeypatch.setattr(tables, "TABLES", {"king-county": tables.TABLES["king-county"]})
-    assert tables.built_tables() == ({}, ["king-county"])
+    monkeypatch.setattr(tables, "TABLES", {"king-county-details": tables.TABLES["king-county-details"]})
+    assert tables.built_tables() == ({}, ["king-county-details"])
     (tmp_path / "king-county.json").write_text(json.dumps(results()), encoding="utf-8")
     contents, absent = tables.built_tables()
-    assert list(contents) == ["king-county"]
+    assert list(contents) == ["king-county-details"]
     assert absent == []
