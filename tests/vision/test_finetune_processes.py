@@ -15,6 +15,7 @@ from housevis.vision.finetune_processes import open_processes, started_rank
 
 ONE_OF_TWO = """
 import hashlib, json, sys
+from pathlib import Path
 
 import numpy as np
 import torch
