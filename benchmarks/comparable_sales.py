@@ -10,7 +10,6 @@ figures are aggregate; nothing that belongs to one house is written.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,16 +17,14 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from king_county import read_king_county
 from numpy.typing import NDArray
 
-from data_pipeline.listings import read_listings
-from housevis.core.config import load_config
 from housevis.core.machine import machine_facts
 from housevis.core.progress import console
 from housevis.pricing import metrics
-from housevis.pricing.attributes import ATTRIBUTE_SETS
 from housevis.pricing.model import HousePriceModel
-from housevis.pricing.splits import grouped_folds, split_by_date
+from housevis.pricing.splits import grouped_folds
 from housevis.runs import package_versions, write_json
 
 PROJECT: Final = Path(__file__).resolve().parents[1]
@@ -92,16 +89,12 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, default=PROJECT / "docs" / "results" / "comparable-sales.json")
     options = parser.parse_args()
-    os.environ.setdefault("HOUSEVIS_RIGHTS", "no picture is read")
-    config = load_config(PROJECT / "examples" / "king-county.toml")
-    sales = read_listings(config.listings).sales
-    sales = sales.sort_values(["sale_date", "sale_id"], kind="stable").reset_index(drop=True)
-    is_earlier, cutoff = split_by_date(sales["sale_date"], config.pricing.train_share)
+    market = read_king_county()
+    sales, is_earlier, cutoff = market.sales, market.is_earlier, market.cutoff
     later = sales[~is_earlier]
     earlier = sales[is_earlier & ~sales["house_id"].isin(later["house_id"])]
     rows = []
-    five = ATTRIBUTE_SETS["G, Bed, Bath, T, A"]
-    for name, attributes in (("five", five), ("all", (*five, *config.listings.extra_attributes))):
+    for name, attributes in market.sets.items():
         for title, boosting in BOOSTINGS.items():
             judged = [estimates(earlier, later, attributes, count, boosting) for count in (0, COMPARABLES)]
             folds = [cross_validated(earlier, attributes, count, boosting) for count in (0, COMPARABLES)]

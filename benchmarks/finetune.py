@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,16 +20,15 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from king_county import read_king_county
 from numpy.typing import NDArray
 
-from data_pipeline.listings import read_listings
-from housevis.core.config import PricingSection, load_config
+from housevis.core.config import PricingSection
 from housevis.core.machine import machine_facts
 from housevis.core.progress import console
 from housevis.pricing import metrics
 from housevis.pricing.attributes import ATTRIBUTE_SETS, encode
 from housevis.pricing.boosters import fit_booster, raw_prediction
-from housevis.pricing.splits import split_by_date
 from housevis.runs import package_versions, write_json
 from housevis.vision.ranking import comparable, draw_pairs, ordered_share
 
@@ -114,11 +112,8 @@ def main() -> int:
     parser.add_argument("--training", type=Path, help="JSON on how the networks were trained, kept as it is")
     parser.add_argument("--out", type=Path, default=PROJECT / "docs" / "results" / "finetune.json")
     options = parser.parse_args()
-    os.environ.setdefault("HOUSEVIS_RIGHTS", "no picture is read")
-    config = load_config(PROJECT / "examples" / "king-county.toml")
-    sales = read_listings(config.listings).sales
-    sales = sales.sort_values(["sale_date", "sale_id"], kind="stable").reset_index(drop=True)
-    is_earlier, cutoff = split_by_date(sales["sale_date"], config.pricing.train_share)
+    market = read_king_county()
+    sales, is_earlier, cutoff = market.sales, market.is_earlier, market.cutoff
     table = pd.read_parquet(options.scores)
     score_names = [name for name in table.columns if name.startswith("score_")]
     joined = sales.merge(table[["sale_id", "fold", *score_names]], on="sale_id", how="left")
@@ -134,7 +129,7 @@ def main() -> int:
         "Bed, Bath, T, A": [name for name in FIVE if name not in ("latitude", "longitude")],
         "G": ATTRIBUTE_SETS["G"],
         "G, Bed, Bath, T, A": FIVE,
-        "all": (*FIVE, *config.listings.extra_attributes),
+        "all": market.sets["all"],
     }
     found = {
         "command": "python benchmarks/finetune.py --scores SCORES",

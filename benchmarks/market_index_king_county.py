@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from king_county import read_king_county
 from numpy.typing import NDArray
 
-from data_pipeline.listings import read_listings
-from housevis.core.config import load_config
 from housevis.core.errors import ListingsError, ModelError
 from housevis.pricing import metrics
-from housevis.pricing.attributes import ATTRIBUTE_SETS
 from housevis.pricing.market_index import KINDS
 from housevis.pricing.model import HousePriceModel
 from housevis.pricing.splits import split_by_date
 
-PROJECT: Final = Path(__file__).resolve().parents[1]
 METHODS: Final = ("month", "no time", *KINDS)
 FORWARD_SHARES: Final = (0.4, 0.55, 0.7, 0.85)
 """Shares of the earlier sales that a forward split learns from; the rest of the earlier sales is judged."""
@@ -35,17 +30,13 @@ def measure_king_county(attribute_set: str) -> dict[str, Any] | None:
     Args:
         attribute_set: ``five``, those of the paper, or ``all``.
     """
-    os.environ.setdefault("HOUSEVIS_RIGHTS", "no picture is read")
-    config = load_config(PROJECT / "examples" / "king-county.toml")
     try:
-        sales = read_listings(config.listings).sales
+        market = read_king_county()
     except ListingsError:
         return None
-    sales = sales.sort_values(["sale_date", "sale_id"], kind="stable").reset_index(drop=True)
-    is_earlier, cutoff = split_by_date(sales["sale_date"], config.pricing.train_share)
+    sales, is_earlier, cutoff = market.sales, market.is_earlier, market.cutoff
     later, earlier = sales[~is_earlier], sales[is_earlier]
-    five = ATTRIBUTE_SETS["G, Bed, Bath, T, A"]
-    attributes = five if attribute_set == "five" else (*five, *config.listings.extra_attributes)
+    attributes = market.sets[attribute_set]
     return {
         "attributes": attribute_set,
         "cutoff": f"{cutoff:%Y-%m-%d}",

@@ -25,7 +25,7 @@ from housevis.core.config import Config
 from housevis.core.progress import progress_bar
 from housevis.pipeline.judging import estimate_table
 from housevis.pipeline.planted import recovered_parts
-from housevis.pipeline.project import open_project
+from housevis.pipeline.project import Project, open_project
 from housevis.pipeline.sold import EARLIER, SoldHouses, load_sold_houses, start_run
 from housevis.pipeline.training import fit_and_save, learner_penalties, model_folder
 from housevis.pipeline.truth import later_estimates, open_town
@@ -43,8 +43,9 @@ MIDDLE = {"vision": {"pooling": "average-and-centre"}}
 CROSS_FITTED = {"pricing": {"visual_features": "cross-fitted"}}
 GENTLE = {"visual_features": "cross-fitted", "objective": "squared", "leaves": 8, "rounds": 200}
 
+PLAIN_RECIPE = "as in the paper"
 RECIPES: dict[str, dict[str, dict[str, Any]]] = {
-    "as in the paper": {},
+    PLAIN_RECIPE: {},
     "middle": MIDDLE,
     "middle, cross-fitted": MIDDLE | CROSS_FITTED,
     "middle, cross-fitted, gentle boosting": MIDDLE | {"pricing": GENTLE},
@@ -55,7 +56,7 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
 """Name -> the settings that differ from `PLAIN`."""
 
 CEILINGS = {
-    "true drivers as columns": "as in the paper",
+    "true drivers as columns": PLAIN_RECIPE,
     "true drivers as columns, gentle boosting": "cross-fitted, gentle boosting",
 }
 """Name of a boosting that knows the true drivers -> the recipe whose boosting it is."""
@@ -73,6 +74,12 @@ def recipe_config(config: Config, recipe: str) -> Config:
     return config.model_copy(update=sections)
 
 
+def run_to_features(project: Project) -> None:
+    """Take the steps up to the pooled features, those that are not done yet."""
+    for step in (pipeline.ingest, pipeline.tiles, pipeline.embed):
+        step(project)
+
+
 def measure(config: Config, recipe: str, truth: pd.DataFrame, runs_folder: Path) -> dict[str, Any]:
     """Fit one recipe on a town's earlier sales and judge its estimates of the later ones.
 
@@ -83,8 +90,7 @@ def measure(config: Config, recipe: str, truth: pd.DataFrame, runs_folder: Path)
         runs_folder: Where its workspace is.
     """
     with open_project(recipe_config(config, recipe), runs_folder) as project:
-        for step in (pipeline.ingest, pipeline.tiles, pipeline.embed):
-            step(project)
+        run_to_features(project)
         sold = load_sold_houses(project)
         run = start_run(project, sold)
         folder = model_folder(run, EARLIER)

@@ -10,7 +10,6 @@ both inside the earlier sales; the later sales were looked at once, at the end:
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,14 +17,12 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from king_county import read_king_county
 from numpy.typing import NDArray
 
-from data_pipeline.listings import read_listings
-from housevis.core.config import load_config
 from housevis.core.machine import machine_facts
 from housevis.core.progress import progress_bar
 from housevis.pricing import metrics
-from housevis.pricing.attributes import ATTRIBUTE_SETS
 from housevis.pricing.model import HousePriceModel
 from housevis.pricing.splits import grouped_folds, split_by_date
 from housevis.runs import package_versions, write_json
@@ -58,13 +55,9 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, default=PROJECT / "docs" / "results" / "price-model.json")
     options = parser.parse_args()
-    os.environ.setdefault("HOUSEVIS_RIGHTS", "no picture is read")
-    config = load_config(PROJECT / "examples" / "king-county.toml")
-    sales = read_listings(config.listings).sales
-    sales = sales.sort_values(["sale_date", "sale_id"], kind="stable").reset_index(drop=True)
-    five = ATTRIBUTE_SETS["G, Bed, Bath, T, A"]
-    sets = {"five": five, "all": (*five, *config.listings.extra_attributes)}
-    is_earlier, cutoff = split_by_date(sales["sale_date"], config.pricing.train_share)
+    market = read_king_county()
+    sales, is_earlier, cutoff = market.sales, market.is_earlier, market.cutoff
+    sets = market.sets
     rows: list[dict[str, Any]] = []
     with progress_bar("price models", len(sets) * len(MODELS)) as bar:
         for name, attributes in sets.items():

@@ -1,9 +1,8 @@
 """What the ranker's penalty does on small towns: learning by heart, gain of the pictures, heat.
 
 Takes towns that are none of those in `sample_market.py`, so that nothing is
-tuned on the towns that the figures come from. They must have been run before:
+tuned on the towns that the figures come from:
 
-    python benchmarks/sample_market.py --towns 11 12 --out /tmp/towns.json
     python benchmarks/ranker_penalty.py --towns 11 12 --out docs/results/ranker-penalty.json
 """
 
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from planted_drivers import PLAIN_RECIPE, recipe_config, run_to_features
 from sample_market import PROJECT, town_config, write_towns
 
 from housevis.core.progress import progress_bar
@@ -30,9 +30,10 @@ RECIPES = ("in-sample", "cross-fitted")
 
 def measure_town(seed: int, runs_folder: Path) -> list[dict[str, Any]]:
     """One row per penalty: rank accuracy on both sides of the cutoff, and the gain of each recipe."""
-    config = town_config(seed, "efficientnet-lite0")
+    config = recipe_config(town_config(seed, "efficientnet-lite0"), PLAIN_RECIPE)
     rows = []
     with open_project(config, runs_folder) as project:
+        run_to_features(project)
         sold = load_sold_houses(project)
         train = sold.training_rows(EARLIER)
         later = ~sold.is_earlier
