@@ -1,10 +1,13 @@
-"""Heat maps: where in the picture the price ranking looks (paper C).
+"""Heat maps: where in the picture an embedding looks, and what is worth what there (papers C, E and L).
 
-The names here need no torch; the general path by back-propagation is in
-:mod:`housevis.explain.gradcam`.
+Usable on any embedding network. Names that need torch are loaded on first
+use, so importing this package does not import torch.
 """
 
 from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from housevis.explain.database import SCALARS, ChannelOrder, GradWeightDatabase, GradWeightsAbout, Scalar
 from housevis.explain.gradweights import rank_grad_weights
@@ -12,20 +15,69 @@ from housevis.explain.heatmap import Heatmap, Status, heat_to_png, shared_scale
 from housevis.explain.metrics import HeatRatio, HeatShare, heat_ratio
 from housevis.explain.transfer import Transfer, Transferred
 
+if TYPE_CHECKING:
+    from housevis.explain.embeddingcam import PriceBands, embedding_cam, mean_proxies, single_point_proxies
+    from housevis.explain.gradcam import (
+        example_grad_weights,
+        grad_cam,
+        keep_top,
+        layer_grad_weights,
+        weighted_map,
+    )
+    from housevis.explain.networks import EmbeddingNetwork, LinearHead
+    from housevis.explain.retrieval import retrieval_grad_cam
+
+_LOADED_ON_USE = {
+    "EmbeddingNetwork": "networks",
+    "LinearHead": "networks",
+    "PriceBands": "embeddingcam",
+    "embedding_cam": "embeddingcam",
+    "example_grad_weights": "gradcam",
+    "grad_cam": "gradcam",
+    "keep_top": "gradcam",
+    "layer_grad_weights": "gradcam",
+    "mean_proxies": "embeddingcam",
+    "retrieval_grad_cam": "retrieval",
+    "single_point_proxies": "embeddingcam",
+    "weighted_map": "gradcam",
+}
+
 __all__ = [
     "SCALARS",
     "ChannelOrder",
+    "EmbeddingNetwork",
     "GradWeightDatabase",
     "GradWeightsAbout",
     "HeatRatio",
     "HeatShare",
     "Heatmap",
+    "LinearHead",
+    "PriceBands",
     "Scalar",
     "Status",
     "Transfer",
     "Transferred",
+    "embedding_cam",
+    "example_grad_weights",
+    "grad_cam",
     "heat_ratio",
     "heat_to_png",
+    "keep_top",
+    "layer_grad_weights",
+    "mean_proxies",
     "rank_grad_weights",
+    "retrieval_grad_cam",
     "shared_scale",
+    "single_point_proxies",
+    "weighted_map",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LOADED_ON_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LOADED_ON_USE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from housevis.core.errors import ModelError
 from housevis.explain.database import SCALARS, Scalar
+from housevis.explain.networks import Head, LinearHead, check_maps, evaluating
 
 Method = Literal["grad-cam", "grad-cam++"]
 """How the gradient of a channel becomes its weight."""
@@ -68,15 +69,12 @@ def captured(module: nn.Module, layer: nn.Module) -> Iterator[Capture]:
         capture.maps.append(leaf)
         return leaf.clone()
 
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
     hook = layer.register_forward_hook(keep)
     try:
-        yield capture
+        with evaluating(module):
+            yield capture
     finally:
         hook.remove()
-        for part, training in modes.items():
-            part.training = training
 
 
 def layer_grad_weights(
@@ -154,18 +152,152 @@ def grad_weights(values: Tensor, maps: Tensor, *, method: Method = "grad-cam") -
             f"feature maps {tuple(maps.shape)} and scalars {tuple(values.shape)} do not fit; "
             "they must be (N, K, h, w) and (N,)"
         )
-    gradient = torch.autograd.grad(values.sum(), maps, allow_unused=True)[0] if values.requires_grad else None
+    gradient = _gradient(values.sum(), maps)
+    if method == "grad-cam":
+        return gradient.mean(dim=(2, 3))
+    return _plus_plus(gradient, maps.detach().sum(dim=(2, 3), keepdim=True)).sum(dim=(2, 3))
+
+
+def example_grad_weights(
+    maps: Tensor,
+    head: Head,
+    scalar: Callable[[Tensor], Tensor],
+    *,
+    method: Method = "grad-cam",
+    valid: Tensor | None = None,
+) -> Tensor:
+    """Grad-weights of a scalar of the embedding, averaged over its valid examples (C eq. 3, 5 and 6).
+
+    With a :class:`~housevis.explain.networks.LinearHead` they are in closed
+    form and nothing is back-propagated through the feature map; the result is
+    the same.
+
+    Args:
+        maps: Feature maps ``(N, K, h, w)``.
+        head: From feature maps to raw embeddings ``(N, D)``.
+        scalar: From embeddings ``(N, D)`` to what is explained: ``(N, P)``,
+            one value per example, or ``(N,)`` where there is no example but
+            the picture itself. See :mod:`housevis.explain.scalars`.
+        method: Grad-CAM averages the gradients before anything else, so one
+            pass serves all examples. Grad-CAM++ is not linear in the
+            gradient: it takes one pass per example.
+        valid: bool ``(N, P)``, which examples count, for example
+            :func:`~housevis.explain.scalars.valid_triplets`; None counts all.
+
+    Returns:
+        ``(N, K)``, detached; 0 for a picture without a valid example.
+
+    Raises:
+        ModelError: The shapes do not fit, or the scalar does not depend on the feature map.
+    """
+    check_maps(maps)
+    is_linear = isinstance(head, LinearHead)
+    with torch.enable_grad(), evaluating(head):
+        leaf = (head(maps) if is_linear else maps).detach().requires_grad_(True)
+        values = scalar(leaf if is_linear else head(leaf))
+        values = values[:, None] if values.ndim == 1 else values
+        if (
+            values.ndim != 2
+            or len(values) != len(maps)
+            or (valid is not None and valid.shape != values.shape)
+        ):
+            shapes = f"{tuple(values.shape)}" + (
+                "" if valid is None else f", {tuple(valid.shape)} of them valid,"
+            )
+            raise ModelError(
+                f"scalars {shapes} do not fit {len(maps)} feature maps; they must be (N,) or (N, P)"
+            )
+        shares = torch.ones_like(values) if valid is None else valid.to(values)
+        shares = shares / shares.sum(dim=1, keepdim=True).clamp(min=1)
+        if method == "grad-cam":
+            gradient = _gradient((values * shares.detach()).sum(), leaf)
+            cells = maps[0, 0].numel() if len(maps) else 1
+            return (
+                head.grad_weights(gradient, cells) if isinstance(head, LinearHead) else gradient.mean((2, 3))
+            )
+        totals = maps.detach().sum(dim=(2, 3), keepdim=True)
+        weights = maps.new_zeros(maps.shape[:2])
+        examples = values.shape[1]
+        for example in range(examples):
+            gradient = _gradient(values[:, example].sum(), leaf, keep=example < examples - 1)
+            if isinstance(head, LinearHead):
+                per_cell = head.grad_weights(gradient, maps[0, 0].numel())[:, :, None, None].expand_as(maps)
+                gradient = per_cell
+            one = _plus_plus(gradient, totals).sum(dim=(2, 3))
+            weights += torch.where(shares[:, example, None] > 0, shares[:, example, None] * one, 0.0)
+        return weights.detach()
+
+
+def grad_cam(
+    maps: Tensor,
+    head: Head,
+    scalar: Callable[[Tensor], Tensor],
+    *,
+    method: Method = "grad-cam",
+    top: int | None = None,
+    valid: Tensor | None = None,
+) -> Tensor:
+    """The heat of any scalar of the embedding in one call (C eq. 3 to 6).
+
+    Args:
+        maps: Feature maps ``(N, K, h, w)``.
+        head: From feature maps to raw embeddings ``(N, D)``.
+        scalar: See :func:`example_grad_weights`.
+        method: Grad-CAM or Grad-CAM++.
+        top: How many channels to keep, `M` (50 in C); None keeps all.
+        valid: Which examples count, see :func:`example_grad_weights`.
+
+    Returns:
+        Heat ``(N, h, w)``, at least 0.
+
+    Raises:
+        ModelError: As :func:`example_grad_weights` and :func:`keep_top`.
+    """
+    weights = example_grad_weights(maps, head, scalar, method=method, valid=valid)
+    return weighted_map(maps, weights if top is None else keep_top(weights, top))
+
+
+def keep_top(weights: Tensor, top: int) -> Tensor:
+    """Keep the channels with the highest weight, zero elsewhere (C section 3.3).
+
+    Args:
+        weights: ``(N, K)``.
+        top: `M`; where there are no more channels than that, all are kept.
+
+    Returns:
+        ``(N, K)``.
+
+    Raises:
+        ModelError: `top` is below 1.
+    """
+    if top < 1:
+        raise ModelError(f"{top} channels cannot be kept", remedy="Keep at least one.")
+    if top >= weights.shape[1]:
+        return weights
+    values, channels = weights.topk(top, dim=1)
+    return torch.zeros_like(weights).scatter(1, channels, values)
+
+
+def _gradient(value: Tensor, leaf: Tensor, *, keep: bool = False) -> Tensor:
+    gradient = (
+        torch.autograd.grad(value, leaf, allow_unused=True, retain_graph=keep)[0]
+        if value.requires_grad
+        else None
+    )
     if gradient is None:
         raise ModelError(
             "the scalar to explain does not depend on the feature map",
             remedy="Name a layer that lies between the input and the scalar.",
         )
-    if method == "grad-cam":
-        return gradient.mean(dim=(2, 3))
+    return gradient
+
+
+def _plus_plus(gradient: Tensor, totals: Tensor) -> Tensor:
+    """C eq. 5: the positive part of the gradient with its cell weights; `totals` are the sums of `A`."""
     squared = gradient**2
-    denominator = 2 * squared + squared * gradient * maps.detach().sum(dim=(2, 3), keepdim=True)
+    denominator = 2 * squared + squared * gradient * totals
     share = torch.where(denominator == 0, 0.0, squared / torch.where(denominator == 0, 1.0, denominator))
-    return (share * gradient.clamp(min=0)).sum(dim=(2, 3))
+    return share * gradient.clamp(min=0)
 
 
 def weighted_map(maps: Tensor, weights: Tensor) -> Tensor:
