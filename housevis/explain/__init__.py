@@ -17,6 +17,7 @@ from housevis.explain.transfer import Transfer, Transferred
 
 if TYPE_CHECKING:
     from housevis.explain.embeddingcam import PriceBands, embedding_cam, mean_proxies, single_point_proxies
+    from housevis.explain.filters import FilterSearch, FilterSettings
     from housevis.explain.gradcam import (
         example_grad_weights,
         grad_cam,
@@ -24,19 +25,25 @@ if TYPE_CHECKING:
         layer_grad_weights,
         weighted_map,
     )
+    from housevis.explain.l2caf import l2_caf, ordinary_l2_caf, recurrent_l2_caf
     from housevis.explain.networks import EmbeddingNetwork, LinearHead
     from housevis.explain.retrieval import retrieval_grad_cam
 
 _LOADED_ON_USE = {
     "EmbeddingNetwork": "networks",
+    "FilterSearch": "filters",
+    "FilterSettings": "filters",
     "LinearHead": "networks",
     "PriceBands": "embeddingcam",
     "embedding_cam": "embeddingcam",
     "example_grad_weights": "gradcam",
     "grad_cam": "gradcam",
     "keep_top": "gradcam",
+    "l2_caf": "l2caf",
     "layer_grad_weights": "gradcam",
     "mean_proxies": "embeddingcam",
+    "ordinary_l2_caf": "l2caf",
+    "recurrent_l2_caf": "l2caf",
     "retrieval_grad_cam": "retrieval",
     "single_point_proxies": "embeddingcam",
     "weighted_map": "gradcam",
@@ -46,6 +53,8 @@ __all__ = [
     "SCALARS",
     "ChannelOrder",
     "EmbeddingNetwork",
+    "FilterSearch",
+    "FilterSettings",
     "GradWeightDatabase",
     "GradWeightsAbout",
     "HeatRatio",
@@ -63,9 +72,12 @@ __all__ = [
     "heat_ratio",
     "heat_to_png",
     "keep_top",
+    "l2_caf",
     "layer_grad_weights",
     "mean_proxies",
+    "ordinary_l2_caf",
     "rank_grad_weights",
+    "recurrent_l2_caf",
     "retrieval_grad_cam",
     "shared_scale",
     "single_point_proxies",

@@ -71,6 +71,14 @@ class LinearHead(nn.Module):
         """Embed feature maps ``(N, K, h, w)``: ``(N, D)``, on their device and in their type."""
         return nn.functional.linear(maps.mean(dim=(2, 3)), self.weight.to(maps), self.bias.to(maps))
 
+    def centred(self) -> LinearHead:
+        """A classifier with the same probabilities whose logits have the mean 0.
+
+        The sum over all classes in L eq. 2 is then 0. As trained, it can
+        swamp the one class that is asked for.
+        """
+        return LinearHead(self.weight - self.weight.mean(dim=0), self.bias - self.bias.mean())
+
     def grad_weights(self, gradients: Tensor, cells: int) -> Tensor:
         """Grad-weights in closed form, ``W^T (dS/df) / Z`` (C eq. 3 and 6, E eq. 17).
 
