@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from housevis.explain.database import SCALARS, ChannelOrder, GradWeightDatabase, GradWeightsAbout, Scalar
 from housevis.explain.gradweights import rank_grad_weights
-from housevis.explain.heatmap import Heatmap, Status, heat_to_png, shared_scale
+from housevis.explain.heatmap import Heatmap, Status, heat_to_png, heatmaps_of, shared_scale
 from housevis.explain.metrics import HeatRatio, HeatShare, heat_ratio
 from housevis.explain.transfer import Transfer, Transferred
 
@@ -71,6 +71,7 @@ __all__ = [
     "grad_cam",
     "heat_ratio",
     "heat_to_png",
+    "heatmaps_of",
     "keep_top",
     "l2_caf",
     "layer_grad_weights",
