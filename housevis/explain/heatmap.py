@@ -169,7 +169,7 @@ def heatmaps_of(
             f"{len(values)} heat maps, bounds of the shape {places.shape} and "
             f"{len(values if statuses is None else statuses)} statuses do not fit"
         )
-    finite = np.isfinite(values).all(axis=(1, 2))
+    finite = np.asarray(np.isfinite(values).all(axis=(1, 2)))
     values = np.where(finite[:, None, None], values, np.float32(0))
     flat = is_flat(values, signed=signed) if len(values) else finite
     found = []
