@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from housevis.core.config import SiameseSection
 from housevis.core.errors import ModelError
-from housevis.vision.lessons import Lesson, check_houses
+from housevis.vision.lessons import Features, Lesson, StoredRows, check_houses
 from housevis.vision.objectives import Objective, fit_learners
 from housevis.vision.pairs import Places
 from housevis.vision.siamese import FeatureLearner
@@ -49,7 +49,7 @@ class FoldTargets:
 
 def cross_fitted_features(
     objective: Objective,
-    features: NDArray[np.floating],
+    features: Features,
     target: NDArray[np.floating],
     folds: NDArray[np.integer],
     section: SiameseSection,
@@ -87,7 +87,7 @@ def cross_fitted_features(
 
 def fit_and_cross_fit(
     objective: Objective,
-    features: NDArray[np.floating],
+    features: Features,
     targets: Sequence[FoldTargets],
     folds: NDArray[np.integer],
     section: SiameseSection,
@@ -135,12 +135,12 @@ def fit_and_cross_fit(
 
 
 def _fold_lessons(
-    features: NDArray[np.floating],
+    features: Features,
     by_fold: NDArray[np.float64],
     folds: NDArray[np.integer],
     seed: int,
     penalty: float,
-) -> tuple[NDArray[np.float32], list[Lesson]]:
+) -> tuple[NDArray[np.float32] | StoredRows, list[Lesson]]:
     numbers = np.unique(folds)
     if len(numbers) < 2 or len(folds) != len(features):
         raise ModelError(
@@ -161,7 +161,7 @@ def _fold_lessons(
 
 
 def _held_out_features(
-    learners: Sequence[FeatureLearner], pooled: NDArray[np.float32], folds: NDArray[np.integer]
+    learners: Sequence[FeatureLearner], pooled: NDArray[np.float32] | StoredRows, folds: NDArray[np.integer]
 ) -> NDArray[np.float32]:
     found = np.empty((len(pooled), learners[0].dimension), dtype=np.float32)
     for learner, number in zip(learners, np.unique(folds), strict=True):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -53,54 +56,94 @@ class Lesson:
             )
 
 
+@dataclass(frozen=True, eq=False)
+class StoredRows:
+    """Pooled features in a file, read when they are asked for: they take no memory while a learner is fitted.
+
+    Attributes:
+        file: ``.npy`` file of float32 ``(N, K)``.
+        rows: Positions in the file ``(n,)``.
+    """
+
+    file: Path
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def shape(self) -> tuple[int, int]:
+        """`n` and `K`."""
+        return len(self.rows), np.load(self.file, mmap_mode="r").shape[1]
+
+    def __getitem__(self, chosen: slice | NDArray[np.bool_] | NDArray[np.integer]) -> NDArray[np.float32]:
+        """Read some of the `n` rows; the file is mapped for so long only, as mapped pages count as held."""
+        return np.asarray(np.load(self.file, mmap_mode="r")[self.rows[chosen]], dtype=np.float32)
+
+
+Features = NDArray[np.floating] | StoredRows
+"""Pooled features `(n, K)`, in memory or in a file."""
+
+
+def readable(features: Features) -> NDArray[np.float32] | StoredRows:
+    """Features whose rows are float32."""
+    return features if isinstance(features, StoredRows) else np.asarray(features, dtype=np.float32)
+
+
 def check_houses(
-    features: NDArray[np.floating], target: NDArray[np.floating]
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Features as float32 `(n, K)` and targets as float64 `(n,)`, fit to train on.
+    features: Features, target: NDArray[np.floating]
+) -> tuple[NDArray[np.float32] | StoredRows, NDArray[np.float64]]:
+    """Features whose rows are float32 `(n, K)` and targets as float64 `(n,)`, fit to train on.
 
     Raises:
         ModelError: Lengths that differ, or a feature that is not finite.
     """
-    pooled: NDArray[np.float32] = np.asarray(features, dtype=np.float32)
+    pooled = readable(features)
     learned: NDArray[np.float64] = np.asarray(target, dtype=np.float64)
-    if pooled.ndim != 2 or learned.shape != (len(pooled),):
+    if len(pooled.shape) != 2 or learned.shape != (len(pooled),):
         raise ModelError(
             f"features of shape {pooled.shape} do not belong to prices of shape {learned.shape}",
             remedy="Hand over one row of features and one price per house.",
         )
-    if not np.isfinite(pooled).all():
+    if not all(np.isfinite(pooled[rows]).all() for rows in chunks(len(pooled))):
         raise ModelError("a feature is not finite", remedy="Leave such houses out.")
     return pooled, learned
+
+
+def chunks(count: int) -> Iterator[slice]:
+    """Rows `0` to `count`, a few thousand at a time."""
+    return (slice(start, start + _CHUNK) for start in range(0, count, _CHUNK))
 
 
 class Standardisation:
     """Mean and deviation of every channel, and how they are folded into an embedding.
 
     Args:
-        features: Pooled features float32 `(n, K)`.
+        features: Pooled features `(n, K)` whose rows are float32.
     """
 
-    def __init__(self, features: NDArray[np.float32]) -> None:
-        self._mean = features.mean(axis=0, dtype=np.float64)
-        squares = np.zeros(features.shape[1])
-        for start in range(0, len(features), _CHUNK):
-            squares += ((features[start : start + _CHUNK] - self._mean) ** 2).sum(axis=0)
+    def __init__(self, features: NDArray[np.float32] | StoredRows) -> None:
+        total, squares = np.zeros(features.shape[1]), np.zeros(features.shape[1])
+        for rows in chunks(len(features)):
+            summed = features[rows].astype(np.float64)
+            summed[0] += total
+            total = summed.sum(axis=0)
+        self._mean = total / max(len(features), 1)
+        for rows in chunks(len(features)):
+            difference = features[rows] - self._mean
+            squares += np.square(difference, out=difference).sum(axis=0)
         deviation = np.sqrt(squares / max(len(features), 1))
         constant = deviation <= 1e-6 * max(1.0, float(deviation.max(initial=0.0)))
         self._deviation = np.where(constant, np.inf, deviation)
 
-    def apply(self, features: NDArray[np.float32]) -> torch.Tensor:
+    def apply(self, features: NDArray[np.float32] | StoredRows) -> torch.Tensor:
         """The features with mean 0 and deviation 1, constant channels 0: float32 `(n, K)`."""
-        standard = np.empty_like(features)
-        for start in range(0, len(features), _CHUNK):
-            rows = slice(start, start + _CHUNK)
-            standard[rows] = (features[rows] - self._mean) / self._deviation
+        standard = np.empty(features.shape, dtype=np.float32)
+        for rows in chunks(len(features)):
+            difference = features[rows] - self._mean
+            standard[rows] = np.divide(difference, self._deviation, out=difference)
         return torch.from_numpy(standard)
 
     def fold_into(self, learner: FeatureLearner) -> None:
         """Make an embedding of standardised features one of raw features."""
-        weight = learner.embedding.weight.detach().double().numpy() / self._deviation
-        bias = learner.embedding.bias.detach().double().numpy() - weight @ self._mean
-        with torch.no_grad():
-            learner.embedding.weight.copy_(torch.from_numpy(weight))
-            learner.embedding.bias.copy_(torch.from_numpy(bias))
+        learner.embedding.take_raw(torch.from_numpy(self._mean), torch.from_numpy(self._deviation))

@@ -1,6 +1,6 @@
-"""The three feature learners of the paper, fitted on pooled features (C section 4).
+"""The feature learners, fitted on pooled features: the three of the paper (C section 4), and one more.
 
-All of them are a linear embedding ``K x D``; they differ in what it is
+Those of the paper are a linear embedding ``K x D``; they differ in what it is
 trained for:
 
 - ``rank``: which of two houses is dearer (:class:`RankSiamese`);
@@ -8,6 +8,9 @@ trained for:
 - ``log-ratio-triplet``: how far apart houses are in the target
   (:class:`LogRatioTriplet`; Kim, Seo, Laptev, Cho, Kwak, Deep Metric Learning
   Beyond Binary Supervision, CVPR 2019).
+
+``kernel`` learns the target itself as ``price`` does, from likeness to other
+houses instead of single channels (:class:`KernelRegression`).
 """
 
 from __future__ import annotations
@@ -22,19 +25,22 @@ from numpy.typing import NDArray
 
 from housevis.core.config import SiameseSection
 from housevis.core.errors import ModelError
-from housevis.vision.lessons import Lesson, Standardisation, check_houses
+from housevis.vision.kernel_fitting import fit_kernel_regressions
+from housevis.vision.lessons import Features, Lesson, Standardisation, check_houses, readable
 from housevis.vision.pairs import Places
 from housevis.vision.regression import fit_regressions
 from housevis.vision.siamese import FeatureLearner
 from housevis.vision.stepwise import LogRatioTraining, RankTraining, fit_in_steps
 
-Objective = Literal["rank", "price", "log-ratio-triplet"]
+Objective = Literal["rank", "price", "kernel", "log-ratio-triplet"]
 OBJECTIVES: Final[tuple[Objective, ...]] = get_args(Objective)
+PAIRED: Final[tuple[Objective, ...]] = ("rank", "log-ratio-triplet")
+"""Learners that are trained on pairs of houses."""
 
 
 def fit_learner(
     objective: Objective,
-    features: NDArray[np.floating],
+    features: Features,
     target: NDArray[np.floating],
     section: SiameseSection,
     seed: int,
@@ -55,7 +61,9 @@ def fit_learner(
     - ``penalty / (2 n) |V W|^2`` for ``price``, whose two layers are one
       ridge regression and fitted as such,
     - ``penalty / (2 n) |W|^2`` per variance of the embedding for
-      ``log-ratio-triplet``, whose loss does not change with the scale.
+      ``log-ratio-triplet``, whose loss does not change with the scale,
+    - ``penalty / 2`` times the squared norm of the function for ``kernel``,
+      added to the likeness of a house to itself, which is 1.
 
     The gradient of ``rank`` with respect to `f` always lies along
     ``V_1 - V_0``, so all rows of `W` learn one and the same direction of the
@@ -84,16 +92,14 @@ def fit_learner(
         ModelError: Fewer than two houses with different targets, lengths that
             differ, or values that are not finite.
     """
-    features, target = check_houses(features, target)
-    lesson = Lesson(target, np.ones(len(target), dtype=bool), seed, penalty)
-    return fit_learners(objective, features, [lesson], section, seed, places=places, fingerprint=fingerprint)[
-        0
-    ]
+    pooled, learned = check_houses(features, target)
+    lesson = Lesson(learned, np.ones(len(learned), dtype=bool), seed, penalty)
+    return fit_learners(objective, pooled, [lesson], section, seed, places=places, fingerprint=fingerprint)[0]
 
 
 def fit_learners(
     objective: Objective,
-    features: NDArray[np.floating],
+    features: Features,
     lessons: Sequence[Lesson],
     section: SiameseSection,
     seed: int,
@@ -124,17 +130,18 @@ def fit_learners(
     Raises:
         ModelError: As in :func:`fit_learner`.
     """
-    if section.pair_sampling == "near" and objective != "price" and places is None:
+    if section.pair_sampling == "near" and objective in PAIRED and places is None:
         raise ModelError(
             "near pairs need to know where the sales lie in place, time and size",
             remedy='Hand over the places, or set pair_sampling = "uniform" in [siamese].',
         )
-    features = np.asarray(features, dtype=np.float32)
+    features = readable(features)
     for lesson in lessons:
         lesson.check()
     standardisation = Standardisation(features)
     standard = standardisation.apply(features)
     near = places if section.pair_sampling == "near" else None
+    learners: Sequence[FeatureLearner]
     with one_thread():
         match objective:
             case "rank":
@@ -143,6 +150,8 @@ def fit_learners(
                 learners = fit_in_steps(LogRatioTraining, standard, lessons, section, seed, near)
             case "price":
                 learners = fit_regressions(standard, lessons, section.feature_dimension)
+            case "kernel":
+                learners = fit_kernel_regressions(standard, lessons, section.feature_dimension)
     for learner in learners:
         standardisation.fold_into(learner)
         learner.fingerprint = fingerprint

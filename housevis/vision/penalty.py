@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from housevis.core.config import SiameseSection
-from housevis.vision.lessons import Lesson, check_houses
+from housevis.vision.lessons import Features, Lesson, check_houses
 from housevis.vision.objectives import Objective, fit_learners
 from housevis.vision.pairs import Places
 from housevis.vision.siamese import rank_accuracy
@@ -36,7 +36,7 @@ class PenaltyChoice:
 
 def choose_penalty(
     objective: Objective,
-    features: NDArray[np.floating],
+    features: Features,
     target: NDArray[np.floating],
     folds: NDArray[np.integer],
     section: SiameseSection,
@@ -66,16 +66,16 @@ def choose_penalty(
     Raises:
         ModelError: As in :func:`fit_learner`.
     """
-    features, target = check_houses(features, target)
+    pooled, target = check_houses(features, target)
     numbers = np.unique(folds)
     training = [folds != number for number in numbers]
     lessons = [Lesson(target, rows, seed, penalty) for rows in training for penalty in PENALTIES]
-    learners = fit_learners(objective, features, lessons, section, seed, places=places)
+    learners = fit_learners(objective, pooled, lessons, section, seed, places=places)
     accuracy = np.empty((len(PENALTIES), len(numbers)))
     for position, learner in enumerate(learners):
         column, row = divmod(position, len(PENALTIES))
         held_out = ~training[column]
-        scores = learner.score(features[held_out])
+        scores = learner.score(pooled[held_out])
         accuracy[row, column] = rank_accuracy(scores, target[held_out], seed=seed)
     means = accuracy.mean(axis=1)
     best = int(means.argmax())

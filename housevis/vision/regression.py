@@ -13,6 +13,7 @@ from housevis.vision.lessons import Lesson
 from housevis.vision.siamese import FeatureLearner, PriceRegression
 
 _CHUNK: Final = 2048
+_BLOCK: Final = 512
 _LEAST_PENALTY: Final = 1e-6
 """Per house; keeps the equations solvable where channels repeat each other and the penalty is 0."""
 
@@ -50,7 +51,9 @@ def fit_regressions(
         rows = torch.from_numpy(np.flatnonzero(lessons[positions[0]].rows))
         known = torch.stack([torch.from_numpy(lessons[p].target)[rows] for p in positions], dim=1)
         middles = known.mean(dim=0)
-        mean = standard[rows].sum(dim=0, dtype=torch.float64) / len(rows)
+        mean = torch.zeros(standard.shape[1], dtype=torch.float64)
+        for part in rows.split(_CHUNK):
+            mean += standard[part].sum(dim=0, dtype=torch.float64) / len(rows)
         penalties = [lessons[p].penalty for p in positions]
         weights = equations.weights(rows, mean, known - middles, penalties)
         for position, weight, middle in zip(positions, weights.T, middles, strict=True):
@@ -74,12 +77,17 @@ class _Equations(Protocol):
 
 
 class _ChannelEquations:
-    """``(X^T X + penalty) w = X^T y``; a fold's training rows are what is left without the fold."""
+    """``(X^T X + penalty) w = X^T y``; a fold's training rows are what is left without the fold.
+
+    The products are symmetric, and nothing above their diagonal is computed or read.
+    """
 
     def __init__(self, standard: torch.Tensor, lessons: Sequence[Lesson]) -> None:
         self._standard = standard
         self._taught = torch.from_numpy(np.any([lesson.rows for lesson in lessons], axis=0))
-        self._total = self._products(torch.nonzero(self._taught)[:, 0])
+        channels = standard.shape[1]
+        self._total = torch.zeros(channels, channels, dtype=torch.float64)
+        self._add_products(self._total, self._taught, 1)
 
     def weights(
         self, rows: torch.Tensor, mean: torch.Tensor, targets: torch.Tensor, penalties: Sequence[float]
@@ -87,20 +95,20 @@ class _ChannelEquations:
         """See :class:`_Equations`."""
         left_out = self._taught.clone()
         left_out[rows] = False
-        products = self._total - self._products(torch.nonzero(left_out)[:, 0])
-        products -= len(rows) * torch.outer(mean, mean)
+        products = self._total.clone()
+        self._add_products(products, left_out, -1)
+        products.addr_(mean, mean, alpha=-len(rows))
         sides = torch.zeros(len(mean), targets.shape[1], dtype=torch.float64)
-        for part, wanted in zip(rows.split(_CHUNK), targets.split(_CHUNK), strict=True):
-            sides += (self._standard[part].double() - mean).T @ wanted
+        for part, wanted in zip(rows.split(_BLOCK), targets.split(_BLOCK), strict=True):
+            sides += self._standard[part].double().sub_(mean).T @ wanted
         return _solve(products, sides, penalties, len(rows))
 
-    def _products(self, rows: torch.Tensor) -> torch.Tensor:
-        channels = self._standard.shape[1]
-        total = torch.zeros(channels, channels, dtype=torch.float64)
-        for part in rows.split(_CHUNK):
+    def _add_products(self, total: torch.Tensor, houses: torch.Tensor, sign: int) -> None:
+        for part in torch.nonzero(houses)[:, 0].split(_CHUNK):
             chunk = self._standard[part]
-            total += chunk.T @ chunk
-        return total
+            for start in range(0, len(total), _BLOCK):
+                block, end = slice(start, start + _BLOCK), start + _BLOCK
+                total[block, :end].add_(chunk[:, block].T @ chunk[:, :end], alpha=sign)
 
 
 class _HouseEquations:
@@ -123,19 +131,29 @@ class _HouseEquations:
 def _solve(
     products: torch.Tensor, sides: torch.Tensor, penalties: Sequence[float], houses: int
 ) -> torch.Tensor:
-    """Solutions of ``(products + penalty) x = side`` for every side `(k, lessons)` and its penalty."""
+    """Solutions of ``(products + penalty) x = side`` for every side `(k, lessons)` and its penalty.
+
+    Args:
+        products: `(k, k)`, read up to the diagonal; overwritten, as a copy of it may be 128 MiB.
+        sides: `(k, lessons)`.
+        penalties: Of each side.
+        houses: How many were summed.
+    """
     solved = torch.empty_like(sides)
-    for penalty in dict.fromkeys(penalties):
+    failed = torch.zeros((), dtype=torch.int32)
+    different = list(dict.fromkeys(penalties))
+    for penalty in different:
         columns = [column for column, own in enumerate(penalties) if own == penalty]
-        equations = products.clone()
-        equations.diagonal().add_(max(penalty, _LEAST_PENALTY * houses))
-        factor, failed = torch.linalg.cholesky_ex(equations)
+        factor = products if penalty == different[-1] else products.clone()
+        factor.diagonal().add_(max(penalty, _LEAST_PENALTY * houses))
+        torch.linalg.cholesky_ex(factor.mT, upper=True, out=(factor.mT, failed))
         if failed:
             raise ModelError(
                 "the regression on the pooled features has no solution",
                 remedy='Set penalty = "auto", or a larger one, in [siamese].',
             )
-        solved[:, columns] = torch.cholesky_solve(sides[:, columns], factor)
+        half_way = torch.linalg.solve_triangular(factor, sides[:, columns], upper=False)
+        solved[:, columns] = torch.linalg.solve_triangular(factor.mT, half_way, upper=True)
     return solved
 
 

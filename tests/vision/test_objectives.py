@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from housevis.core.config import SiameseSection
 from housevis.core.errors import ModelError
+from housevis.vision import regression
 from housevis.vision.lessons import Lesson
 from housevis.vision.objectives import OBJECTIVES, fit_learner, fit_learners
 from housevis.vision.siamese import FeatureLearner, PriceRegression, RankSiamese, rank_accuracy
@@ -71,7 +72,12 @@ def test_direct_regression_is_ridge_regression_on_standardised_channels(market: 
 
 
 @pytest.mark.parametrize("houses", [600, 36])
-def test_regressions_fitted_together_are_those_fitted_one_by_one(market: Any, houses: int) -> None:
+def test_regressions_fitted_together_are_those_fitted_one_by_one(
+    market: Any, houses: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the products are summed in several blocks of channels and chunks of houses."""
+    monkeypatch.setattr(regression, "_BLOCK", 16)
+    monkeypatch.setattr(regression, "_CHUNK", 100)
     features, target = market[0][:houses], market[1][:houses]
     rows = [np.arange(houses) % 3 != fold for fold in range(3)]
     lessons = [Lesson(target, own, 1, penalty) for own in rows for penalty in (20.0, 200.0)]
