@@ -186,7 +186,7 @@ class VisionSection(Section):
 class SiameseSection(Section):
     """The feature learners (C section 4): from a pooled feature to `feature_dimension` numbers."""
 
-    objective: Literal["rank", "price", "log-ratio-triplet"] = "rank"
+    objective: Literal["rank", "price", "kernel", "log-ratio-triplet"] = "rank"
     """``rank`` is the rank siamese: K x 4, difference, 4 x 2, cross-entropy."""
     targets: list[Literal["price", "residual", "residual-without-location"]] = Field(["price"], min_length=1)
     """What is learned, one learner each; a residual is what the attributes leave unexplained."""

@@ -1,11 +1,12 @@
-"""The feature learners as networks: a linear embedding, and what it is read by (C section 4)."""
+"""The feature learners as networks: an embedding, and what it is read by (C section 4)."""
 
 from __future__ import annotations
 
+import copy
 import json
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import torch
@@ -16,13 +17,37 @@ from torch import nn
 
 from housevis.core.errors import ModelError
 from housevis.core.storage import write_file
+from housevis.vision.kernel import KernelEmbedding
+
+_CHUNK: Final = 2048
+
+
+class LinearEmbedding(nn.Linear):
+    """A ``K x D`` embedding of pooled features."""
+
+    def pull_back(self, pooled: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+        """Gradient of ``directions . f`` with respect to the pooled features: `(N, D)` to `(N, K)`."""
+        return (directions @ self.weight).expand(len(pooled), -1)
+
+    def take_raw(self, mean: torch.Tensor, deviation: torch.Tensor) -> None:
+        """Make an embedding of standardised features one of raw features.
+
+        Args:
+            mean: float64 `(K,)`.
+            deviation: float64 `(K,)`, infinite for a channel that says nothing.
+        """
+        with torch.no_grad():
+            weight = self.weight.double() / deviation
+            self.bias.copy_(self.bias.double() - weight @ mean)
+            self.weight.copy_(weight)
 
 
 class FeatureLearner(nn.Module, ABC):
-    """A ``K x D`` embedding of pooled features, learned in one of three ways.
+    """An embedding of pooled features in `D` dimensions, learned in one of several ways.
 
     The embedding acts on the raw pooled feature of the backbone, so that with
-    global average pooling the grad-weights are ``alpha = W^T (dL/df) / Z``.
+    global average pooling the grad-weights are its gradient over the number of
+    cells: ``alpha = W^T (dL/df) / Z`` where it is linear.
 
     Args:
         channels: `K`, the channels of the backbone; with the pictures of the
@@ -37,7 +62,7 @@ class FeatureLearner(nn.Module, ABC):
 
     def __init__(self, channels: int, dimension: int = 4, fingerprint: str = "") -> None:
         super().__init__()
-        self.embedding = nn.Linear(channels, dimension)
+        self.embedding: LinearEmbedding | KernelEmbedding = LinearEmbedding(channels, dimension)
         self.fingerprint = fingerprint
 
     def __init_subclass__(cls, **arguments: Any) -> None:
@@ -53,6 +78,10 @@ class FeatureLearner(nn.Module, ABC):
     def channels(self) -> int:
         """`K`, the pooled features of a house."""
         return self.embedding.in_features
+
+    def sizes(self) -> dict[str, int]:
+        """What the learner is made with, apart from its backbone's fingerprint."""
+        return {"channels": self.channels, "dimension": self.dimension}
 
     @abstractmethod
     def direction(self) -> torch.Tensor:
@@ -82,8 +111,32 @@ class FeatureLearner(nn.Module, ABC):
                 f"the {self.kind} takes pooled features (n, {self.channels}), not {pooled.shape}",
                 remedy="Use the backbone and the neighbourhood that it was trained on.",
             )
-        weight = self.embedding.weight.detach().double().numpy()
-        return (pooled @ weight.T + self.embedding.bias.detach().double().numpy()).astype(np.float32)
+        embedding = copy.deepcopy(self.embedding).double()
+        found = np.empty((len(pooled), self.dimension), dtype=np.float32)
+        with torch.no_grad():
+            for start in range(0, len(pooled), _CHUNK):
+                rows = slice(start, start + _CHUNK)
+                found[rows] = embedding(torch.from_numpy(pooled[rows]).double())
+        return found
+
+    def pull_back(self, pooled: np.ndarray, directions: np.ndarray) -> NDArray[np.float32]:
+        """Gradient of ``directions . f`` with respect to the pooled features, in closed form.
+
+        Args:
+            pooled: `(n, K)`, as :meth:`embed` takes them.
+            directions: `(n, D)`.
+
+        Returns:
+            float32 `(n, K)`.
+        """
+        found = np.empty((len(pooled), self.channels), dtype=np.float32)
+        with torch.no_grad():
+            for start in range(0, len(pooled), _CHUNK):
+                rows = slice(start, start + _CHUNK)
+                some = torch.from_numpy(np.asarray(pooled[rows], dtype=np.float32))
+                along = torch.from_numpy(np.asarray(directions[rows], dtype=np.float32))
+                found[rows] = self.embedding.pull_back(some, along)
+        return found
 
     def score(self, pooled: np.ndarray) -> NDArray[np.float32]:
         """The visual score, :meth:`direction` times `f`: `(n, K)` to float32 `(n,)`."""
@@ -91,8 +144,7 @@ class FeatureLearner(nn.Module, ABC):
 
     def save(self, path: str | Path) -> None:
         """Write the weights as safetensors, atomically."""
-        about = {"kind": self.kind, "channels": self.channels, "dimension": self.dimension}
-        metadata = {"housevis": json.dumps(about), "backbone": self.fingerprint}
+        metadata = {"housevis": json.dumps({"kind": self.kind} | self.sizes()), "backbone": self.fingerprint}
         tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
         write_file(Path(path), save(tensors, metadata=metadata))
 
@@ -117,10 +169,10 @@ class FeatureLearner(nn.Module, ABC):
             with safe_open(file, framework="pt") as stored:
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
                 metadata = stored.metadata() or {}
-            about = json.loads(metadata["housevis"])
-            model = cls.kinds[about["kind"]](about["channels"], about["dimension"], metadata["backbone"])
+            sizes = json.loads(metadata["housevis"])
+            model = cls.kinds[sizes.pop("kind")](**sizes, fingerprint=metadata["backbone"])
             model.load_state_dict(tensors)
-        except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as problem:
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as problem:
             raise _unreadable(cls.kind, file, problem.__class__.__name__) from None
         if not isinstance(model, cls):
             raise _unreadable(cls.kind, file, f"it is a {model.kind}")
@@ -158,7 +210,7 @@ class RankSiamese(FeatureLearner):
         return self.head.weight, self.head.bias
 
 
-class _ReadOut(FeatureLearner, ABC):
+class ReadOut(FeatureLearner, ABC):
     """An embedding that one linear read-out turns into the target."""
 
     def __init__(self, channels: int, dimension: int = 4, fingerprint: str = "") -> None:
@@ -175,13 +227,38 @@ class _ReadOut(FeatureLearner, ABC):
         return torch.stack([-half, half]), torch.zeros(2)
 
 
-class PriceRegression(_ReadOut):
+class PriceRegression(ReadOut):
     """``K x D`` embedding and ``D x 1`` head that give the target itself (C section 4)."""
 
     kind = "price regression"
 
 
-class LogRatioTriplet(_ReadOut):
+class KernelRegression(ReadOut):
+    """A kernel embedding and a ``D x 1`` head that give the target itself.
+
+    Args:
+        channels: `K`, the pooled features of a house.
+        dimension: `D`.
+        fingerprint: The backbone's, kept with the weights.
+        houses: `L`, how many taught.
+        components: `P`, the principal components that likeness is measured in.
+    """
+
+    kind = "kernel regression"
+
+    def __init__(
+        self, channels: int, dimension: int = 1, fingerprint: str = "", *, houses: int = 1, components: int = 1
+    ) -> None:
+        super().__init__(channels, dimension, fingerprint)
+        self.embedding = KernelEmbedding(channels, dimension, houses, components)
+
+    def sizes(self) -> dict[str, int]:
+        """See :meth:`FeatureLearner.sizes`."""
+        houses, components = self.embedding.landmarks.shape
+        return super().sizes() | {"houses": houses, "components": components}
+
+
+class LogRatioTriplet(ReadOut):
     """``K x D`` embedding whose distances follow those of the target (log-ratio loss, C section 4).
 
     The loss knows distances but no direction, so the read-out is the
