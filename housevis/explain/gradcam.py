@@ -191,41 +191,39 @@ def example_grad_weights(
         ModelError: The shapes do not fit, or the scalar does not depend on the feature map.
     """
     check_maps(maps)
-    is_linear = isinstance(head, LinearHead)
+    linear = head if isinstance(head, LinearHead) else None
+    cells = maps.shape[2] * maps.shape[3]
     with torch.enable_grad(), evaluating(head):
-        leaf = (head(maps) if is_linear else maps).detach().requires_grad_(True)
-        values = scalar(leaf if is_linear else head(leaf))
-        values = values[:, None] if values.ndim == 1 else values
-        if (
-            values.ndim != 2
-            or len(values) != len(maps)
-            or (valid is not None and valid.shape != values.shape)
-        ):
-            shapes = f"{tuple(values.shape)}" + (
-                "" if valid is None else f", {tuple(valid.shape)} of them valid,"
-            )
-            raise ModelError(
-                f"scalars {shapes} do not fit {len(maps)} feature maps; they must be (N,) or (N, P)"
-            )
+        leaf = (head(maps) if linear else maps).detach().requires_grad_(True)
+        values = _per_example(scalar(leaf if linear else head(leaf)), len(maps), valid)
         shares = torch.ones_like(values) if valid is None else valid.to(values)
         shares = shares / shares.sum(dim=1, keepdim=True).clamp(min=1)
         if method == "grad-cam":
-            gradient = _gradient((values * shares.detach()).sum(), leaf)
-            cells = maps[0, 0].numel() if len(maps) else 1
-            return (
-                head.grad_weights(gradient, cells) if isinstance(head, LinearHead) else gradient.mean((2, 3))
-            )
+            gradient = _gradient((values * shares).sum(), leaf)
+            return linear.grad_weights(gradient, cells) if linear else gradient.mean(dim=(2, 3))
         totals = maps.detach().sum(dim=(2, 3), keepdim=True)
         weights = maps.new_zeros(maps.shape[:2])
-        examples = values.shape[1]
-        for example in range(examples):
-            gradient = _gradient(values[:, example].sum(), leaf, keep=example < examples - 1)
-            if isinstance(head, LinearHead):
-                per_cell = head.grad_weights(gradient, maps[0, 0].numel())[:, :, None, None].expand_as(maps)
-                gradient = per_cell
-            one = _plus_plus(gradient, totals).sum(dim=(2, 3))
+        for example in range(values.shape[1]):
+            gradient = _gradient(values[:, example].sum(), leaf, keep=example < values.shape[1] - 1)
+            if linear:  # the same gradient in every cell
+                per_cell = linear.grad_weights(gradient, cells)[:, :, None, None]
+                one = cells * _plus_plus(per_cell, totals)[:, :, 0, 0]
+            else:
+                one = _plus_plus(gradient, totals).sum(dim=(2, 3))
             weights += torch.where(shares[:, example, None] > 0, shares[:, example, None] * one, 0.0)
         return weights.detach()
+
+
+def _per_example(values: Tensor, pictures: int, valid: Tensor | None) -> Tensor:
+    """Scalars as ``(N, P)``, with as many flags of validity where there are any."""
+    values = values[:, None] if values.ndim == 1 else values
+    if values.ndim != 2 or len(values) != pictures or (valid is not None and valid.shape != values.shape):
+        flags = "" if valid is None else f" with {tuple(valid.shape)} flags of validity"
+        raise ModelError(
+            f"scalars {tuple(values.shape)}{flags} do not fit {pictures} feature maps; "
+            "they must be (N,) or (N, P)"
+        )
+    return values
 
 
 def grad_cam(
