@@ -244,8 +244,14 @@ class _CutHead:
         module = self._trunk.module
         with torch.no_grad(), evaluating(module):
             maps = self._trunk(example)
+            whole = module(example)
+            if not isinstance(whole, Tensor):
+                raise ModelError(
+                    f"the network must give one tensor, not a {type(whole).__name__}",
+                    remedy="Wrap it in a module that returns the embedding alone.",
+                )
             parts = self._replay(maps) if self._traced is None else self._traced(maps)
-            if not torch.allclose(parts, module(example), rtol=1e-4, atol=1e-5):
+            if not torch.allclose(parts, whole, rtol=1e-4, atol=1e-5):
                 raise _depends_on_more()
 
 

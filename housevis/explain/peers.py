@@ -94,5 +94,5 @@ def _library(name: str) -> ModuleType:
         return importlib.import_module(_PACKAGES[name])
     except ImportError:
         raise ModelError(
-            f"the package {name} is not installed", remedy="Install housevis with its extra `research`."
+            f"the package {name} is not installed", remedy="Install housevis[research]."
         ) from None

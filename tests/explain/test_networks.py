@@ -125,6 +125,20 @@ def test_a_network_that_cannot_be_traced() -> None:
     assert hooks(network) == 0
 
 
+def test_a_network_that_gives_more_than_an_embedding() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(3, 4, 1)
+
+        def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+            maps = self.first(images)
+            return maps, maps.mean(dim=(2, 3))
+
+    with pytest.raises(ModelError, match="one tensor, not a tuple"):
+        EmbeddingNetwork.cut(Two(), "first")(torch.rand(1, 3, 4, 4))
+
+
 def test_hooks_are_gone_after_an_error(network: nn.Sequential) -> None:
     cut = EmbeddingNetwork.cut(network, "3")
     with pytest.raises(RuntimeError):

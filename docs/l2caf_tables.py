@@ -1,0 +1,61 @@
+"""Tables of how fast L2-CAF is, and of what its class-specific filters tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from table_text import markdown_table
+
+Figures = Mapping[str, Any]
+
+
+def l2caf_speed(figures: Figures) -> str:
+    """Pictures per second of every way, by head, then ordinary beside fast."""
+    rows = [
+        [
+            table["head"],
+            way["way"],
+            f"{way['pictures_per_second']:,.1f}",
+            f"{way['times_one_at_a_time']:.1f}",
+            f"{way['times_one_at_a_time_gram']:.1f}",
+            f"{way['largest_difference_from_exact']:.0e}" if way["way"] != "exact" else "-",
+        ]
+        for table in figures["heads"]
+        for way in table["ways"]
+    ]
+    header = [
+        "head",
+        "way",
+        "pictures/s",
+        "times one at a time",
+        "times one at a time with the Gram matrix",
+        "largest difference from the exact map",
+    ]
+    ordinary = figures["ordinary"]
+    machine = figures["machine"]
+    return (
+        f"{markdown_table(header, rows)}\n\n"
+        f"Ordinary against fast, one picture at a time: {ordinary['ordinary_seconds']:.1f} s against "
+        f"{ordinary['fast_seconds']:.2f} s a picture, {ordinary['speed_up']:.0f} times, "
+        f"maps within {ordinary['largest_difference']:.0e} of each other. "
+        f"EfficientNet-Lite0, {figures['grid'][0]} x {figures['grid'][1]} cells, "
+        f"pictures: {figures['pictures']}, "
+        f"batches of {figures['batch']}; {machine['processor']}, threads: {figures['threads']}."
+    )
+
+
+def l2caf_classes(figures: Figures) -> str:
+    """How alike the filters of two classes of one picture are."""
+    rows = [
+        [
+            name,
+            f"{row['correlation_of_first_and_second_class']:.3f}",
+            f"{row['correlation_of_first_and_last_class']:.3f}",
+        ]
+        for name, row in figures["classes"].items()
+    ]
+    return markdown_table(
+        ["class-specific filters of EfficientNet-Lite0", "likeliest and second class", "likeliest and least"],
+        rows,
+    )
