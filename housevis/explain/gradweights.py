@@ -1,20 +1,24 @@
 """Grad-weights of all houses in closed form (C sections 3.2 and 3.3).
 
-With global average pooling and a linear embedding the grad-weight of every
-channel has a closed form, ``alpha = W^T (dS/df) / Z`` with `W` the embedding's
-weight ``(D, K)``, `S` the scalar that is explained and ``Z = h w`` the number
-of cells. So a database for all houses costs two matrix products and no
-back-propagation. :mod:`housevis.explain.gradcam` has the general path.
+With global average pooling and an embedding whose gradient is known, the
+grad-weight of every channel has a closed form: the gradient of the scalar that
+is explained with respect to the pooled feature, over the ``Z = h w`` cells.
+For a linear embedding with the weight `W` ``(D, K)`` that is
+``alpha = W^T (dS/df) / Z``. So a database for all houses costs a few matrix
+products and no back-propagation. :mod:`housevis.explain.gradcam` has the
+general path.
 
 With a *linear* head the gradient with respect to the embedding always lies
-along ``V_1 - V_0``. All houses then share one channel direction up to sign and
-scale, for each of the scalars; `dearer` and `cheaper` share the scale as well.
-The maps differ between houses because their feature maps do.
+along ``V_1 - V_0``. With a linear embedding too, all houses share one channel
+direction up to sign and scale, for each of the scalars; `dearer` and `cheaper`
+share the scale as well. The maps then differ between houses because their
+feature maps do. A kernel embedding gives every house a direction of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,10 +29,29 @@ from housevis.explain.database import SCALARS, ChannelOrder, GradWeightDatabase,
 _CHUNK = 2048
 
 
+class PooledEmbedding(Protocol):
+    """An embedding of pooled features whose gradient has a closed form."""
+
+    @property
+    def channels(self) -> int:
+        """`K`."""
+
+    @property
+    def dimension(self) -> int:
+        """`D`."""
+
+    def embed(self, pooled: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Pooled features ``(n, K)`` to ``(n, D)``."""
+
+    def pull_back(
+        self, pooled: NDArray[np.floating], directions: NDArray[np.floating]
+    ) -> NDArray[np.float32]:
+        """Gradient of ``directions . f`` with respect to the pooled features: ``(n, D)`` to ``(n, K)``."""
+
+
 def rank_grad_weights(
     *,
-    embedding_weight: ArrayLike,
-    embedding_bias: ArrayLike,
+    embedding: PooledEmbedding,
     head_weight: ArrayLike,
     head_bias: ArrayLike,
     features: NDArray[np.floating],
@@ -53,8 +76,7 @@ def rank_grad_weights(
     the channels with the highest weight are kept.
 
     Args:
-        embedding_weight: ``(D, K)``, acting on raw pooled features.
-        embedding_bias: ``(D,)``.
+        embedding: The embedding of pooled features that the head reads.
         head_weight: ``(2, D)``; class 1 is "the first house is dearer".
         head_bias: ``(2,)``.
         features: Pooled features ``(N, K)``; read in chunks, so a memory map will do.
@@ -79,26 +101,26 @@ def rank_grad_weights(
         ModelError: Shapes that do not fit, numbers that are not finite, or
             no two houses with different prices.
     """
-    W = np.asarray(embedding_weight, dtype=np.float64)
-    b = np.asarray(embedding_bias, dtype=np.float64)
     V = np.asarray(head_weight, dtype=np.float64)
     c = np.asarray(head_bias, dtype=np.float64)
     y = np.asarray(prices, dtype=np.float64)
-    _check_inputs(W, b, V, c, features, y, house_ids)
+    _check_inputs(embedding, V, c, features, y, house_ids)
     direction = V[1] - V[0]
-    embeddings = _embed(features, W, b)
-    own = W[:, :picture_channels]
+    embeddings = _embed(features, embedding)
+    channels_in_all = picture_channels or embedding.channels
     factors, counts = pair_factors(
         embeddings @ direction, float(c[1] - c[0]), y, scalar, pairs, np.random.default_rng(seed)
     )
-    kept = min(top_channels, own.shape[1])
+    kept = min(top_channels, channels_in_all)
     deviations = _channel_deviations(features[:, :picture_channels]) if channel_order == "effect" else None
     channels = np.empty((len(y), kept), dtype=np.uint16)
     weights = np.empty((len(y), kept), dtype=np.float16)
     scales = np.empty(len(y), dtype=np.float32)
     for start in range(0, len(y), _CHUNK):
         rows = slice(start, start + _CHUNK)
-        alpha = closed_form_weights(factors[rows, None] * direction, own, cells)
+        some = np.asarray(features[rows], dtype=np.float32)
+        gradient = embedding.pull_back(some, factors[rows, None] * direction)
+        alpha = gradient[:, :channels_in_all] / np.float32(cells)
         channels[rows], weights[rows], scales[rows] = keep_top_channels(alpha, kept, deviations)
     return GradWeightDatabase(
         house_ids=tuple(house_ids),
@@ -111,29 +133,13 @@ def rank_grad_weights(
             scalar=scalar,
             pairs=pairs,
             channel_order=channel_order,
-            channels_in_all=own.shape[1],
+            channels_in_all=channels_in_all,
             cells=cells,
             seed=seed,
             backbone_fingerprint=backbone_fingerprint,
             model_id=model_id,
         ),
     )
-
-
-def closed_form_weights(
-    gradients: NDArray[np.floating], embedding_weight: NDArray[np.floating], cells: int
-) -> NDArray[np.float32]:
-    """C eq. 3 for global average pooling and a linear embedding: ``W^T (dS/df) / Z``.
-
-    Args:
-        gradients: ``dS/df``, ``(n, D)``.
-        embedding_weight: `W`, ``(D, K)``.
-        cells: `Z`.
-
-    Returns:
-        float32 ``(n, K)``.
-    """
-    return (gradients.astype(np.float32) @ (embedding_weight / cells).astype(np.float32)).astype(np.float32)
 
 
 def keep_top_channels(
@@ -237,13 +243,11 @@ def pair_factors(
     return np.where(valid, factor, 0.0), counts
 
 
-def _embed(
-    features: NDArray[np.floating], W: NDArray[np.float64], b: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    embeddings = np.empty((len(features), len(W)))
+def _embed(features: NDArray[np.floating], embedding: PooledEmbedding) -> NDArray[np.float64]:
+    embeddings = np.empty((len(features), embedding.dimension))
     for start in range(0, len(features), _CHUNK):
-        chunk = np.asarray(features[start : start + _CHUNK], dtype=np.float64)
-        embeddings[start : start + _CHUNK] = chunk @ W.T + b
+        rows = slice(start, start + _CHUNK)
+        embeddings[rows] = embedding.embed(np.asarray(features[rows], dtype=np.float32))
     bad = ~np.isfinite(embeddings).all(axis=1)
     if bad.any():
         raise ModelError(
@@ -264,27 +268,25 @@ def _channel_deviations(features: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def _check_inputs(
-    W: NDArray[np.float64],
-    b: NDArray[np.float64],
+    embedding: PooledEmbedding,
     V: NDArray[np.float64],
     c: NDArray[np.float64],
     features: NDArray[np.floating],
     prices: NDArray[np.float64],
     house_ids: Sequence[str],
 ) -> None:
-    if W.ndim != 2 or W.shape[1] > np.iinfo(np.uint16).max + 1:
-        raise ModelError(f"the embedding's weight has the shape {W.shape}, not (D, K) with K up to 65536")
+    if embedding.channels > np.iinfo(np.uint16).max + 1:
+        raise ModelError(f"a grad-weight database holds up to 65,536 channels, not {embedding.channels:,}")
     expected = {
-        "the embedding's bias": (b.shape, (W.shape[0],)),
-        "the head's weight": (V.shape, (2, W.shape[0])),
+        "the head's weight": (V.shape, (2, embedding.dimension)),
         "the head's bias": (c.shape, (2,)),
-        "the array of features": (features.shape, (len(prices), W.shape[1])),
+        "the array of features": (features.shape, (len(prices), embedding.channels)),
         "the array of prices": (prices.shape, (len(house_ids),)),
     }
     for name, (found, needed) in expected.items():
         if found != needed:
             raise ModelError(f"{name} has the shape {found}, not {needed}")
-    if not all(np.isfinite(values).all() for values in (W, b, V, c)):
+    if not all(np.isfinite(values).all() for values in (V, c)):
         raise ModelError("the siamese has a weight that is no finite number", remedy="Train it again.")
     if not np.isfinite(prices).all():
         row = int(np.argmin(np.isfinite(prices)))

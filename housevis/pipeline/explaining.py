@@ -139,8 +139,7 @@ def build_grad_weights(config: Config, run: Run, sold: SoldHouses, model_id: str
     target = model.training.set_index("sale_id")["target"].reindex(sold.sales.loc[rows, "sale_id"])
     head_weight, head_bias = (part.detach().numpy() for part in ranker.ordering())
     database = rank_grad_weights(
-        embedding_weight=ranker.embedding.weight.detach().numpy(),
-        embedding_bias=ranker.embedding.bias.detach().numpy(),
+        embedding=ranker,
         head_weight=head_weight,
         head_bias=head_bias,
         features=sold.pooled[rows],

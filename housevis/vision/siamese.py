@@ -247,7 +247,13 @@ class KernelRegression(ReadOut):
     kind = "kernel regression"
 
     def __init__(
-        self, channels: int, dimension: int = 1, fingerprint: str = "", *, houses: int = 1, components: int = 1
+        self,
+        channels: int,
+        dimension: int = 1,
+        fingerprint: str = "",
+        *,
+        houses: int = 1,
+        components: int = 1,
     ) -> None:
         super().__init__(channels, dimension, fingerprint)
         self.embedding = KernelEmbedding(channels, dimension, houses, components)

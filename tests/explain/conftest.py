@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,20 +12,43 @@ import pytest
 from housevis.explain import GradWeightDatabase, rank_grad_weights
 
 
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A linear embedding: weight ``(D, K)`` and bias ``(D,)``."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+
+    @property
+    def channels(self) -> int:
+        return self.weight.shape[1]
+
+    @property
+    def dimension(self) -> int:
+        return self.weight.shape[0]
+
+    def embed(self, pooled: np.ndarray) -> np.ndarray:
+        return (pooled.astype(np.float64) @ self.weight.T + self.bias).astype(np.float32)
+
+    def pull_back(self, pooled: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        return (directions.astype(np.float32) @ self.weight).astype(np.float32)
+
+
 @pytest.fixture
-def siamese() -> dict[str, np.ndarray]:
-    """Weights of a rank siamese with K = 12 channels and D = 3."""
+def siamese() -> dict[str, Any]:
+    """A rank siamese with K = 12 channels and D = 3."""
     generator = np.random.default_rng(3)
     return {
-        "embedding_weight": generator.normal(size=(3, 12)).astype(np.float32),
-        "embedding_bias": generator.normal(size=3).astype(np.float32),
+        "embedding": Line(
+            generator.normal(size=(3, 12)).astype(np.float32), generator.normal(size=3).astype(np.float32)
+        ),
         "head_weight": generator.normal(size=(2, 3)).astype(np.float32),
         "head_bias": generator.normal(size=2).astype(np.float32),
     }
 
 
 @pytest.fixture
-def make_database(siamese: dict[str, np.ndarray]) -> Callable[..., GradWeightDatabase]:
+def make_database(siamese: dict[str, Any]) -> Callable[..., GradWeightDatabase]:
     """Build a database of `houses` houses; any argument can be replaced."""
 
     def make(houses: int = 20, **changes: Any) -> GradWeightDatabase:

@@ -38,7 +38,9 @@ def test_what_is_saved_is_what_is_loaded(make_database, tmp_path: Path) -> None:
 
 
 def test_tiny_weights_survive_half_precision(make_database, siamese) -> None:
-    small = make_database(embedding_weight=siamese["embedding_weight"] * 1e-9)
+    small = make_database(
+        embedding=dataclasses.replace(siamese["embedding"], weight=siamese["embedding"].weight * 1e-9)
+    )
     assert (small.weights_of(range(20))[:, 0] != 0).all()
     assert small.scales.max() < 1e-8
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from housevis.core.config import SiameseSection, VisionSection
 from housevis.core.errors import ModelError
 from housevis.explain import SCALARS, rank_grad_weights
 from housevis.explain.gradcam import layer_grad_weights, rank_scalar
-from housevis.explain.gradweights import closed_form_weights, draw_partners, keep_top_channels, pair_factors
+from housevis.explain.gradweights import draw_partners, keep_top_channels, pair_factors
 from housevis.vision.backbones import load_backbone
 from housevis.vision.networks import PictureNetwork
 from housevis.vision.objectives import fit_learner
@@ -62,14 +64,12 @@ def compare_with_autograd(branch: RankBranch, pixels: torch.Tensor, prices: np.n
         pairs,
         np.random.default_rng(seed),
     )
-    W = branch.ranker.embedding.weight.detach().numpy()
     direction = branch.ranker.direction().detach().numpy()
-    exact = closed_form_weights(factors[:, None] * direction, W, cells)
+    exact = branch.ranker.pull_back(pooled.numpy(), factors[:, None] * direction) / cells
     assert exact == pytest.approx(expected, abs=1e-5 * largest)
 
     database = rank_grad_weights(
-        embedding_weight=W,
-        embedding_bias=branch.ranker.embedding.bias.detach().numpy(),
+        embedding=branch.ranker,
         head_weight=branch.ranker.head.weight.detach().numpy(),
         head_bias=head_bias,
         features=pooled.numpy(),
@@ -152,15 +152,19 @@ def test_closed_form_equals_autograd_on_efficientnet(
 
 
 @pytest.mark.parametrize("scalar", SCALARS)
-def test_coefficients_equal_autograd_to_1e_5(scalar: str, siamese: dict[str, np.ndarray]) -> None:
+def test_coefficients_equal_autograd_to_1e_5(scalar: str, siamese: dict[str, Any]) -> None:
     """Before half precision: the gradient for the embedding, averaged over the same pairs."""
     generator = np.random.default_rng(0)
     maps = torch.from_numpy(generator.normal(size=(15, 12, 2, 3))).requires_grad_(True)
     prices = generator.integers(1, 6, 15) * 10.0
     partners, _ = draw_partners(prices, 6, np.random.default_rng(9))
-    tensors = {name: torch.from_numpy(value).double() for name, value in siamese.items()}
-    own = maps.mean(dim=(2, 3)) @ tensors["embedding_weight"].T + tensors["embedding_bias"]
-    logits = (own[:, None] - own.detach()[partners]) @ tensors["head_weight"].T + tensors["head_bias"]
+    embedding = siamese["embedding"]
+    weight, bias, head_weight, head_bias = (
+        torch.from_numpy(part).double()
+        for part in (embedding.weight, embedding.bias, siamese["head_weight"], siamese["head_bias"])
+    )
+    own = maps.mean(dim=(2, 3)) @ weight.T + bias
+    logits = (own[:, None] - own.detach()[partners]) @ head_weight.T + head_bias
     values = rank_scalar(logits, torch.from_numpy(prices[:, None] > prices[partners]), scalar)
     expected = torch.autograd.grad(values.sum(), maps)[0].mean(dim=(2, 3)).numpy()
     database = rank_grad_weights(
@@ -180,6 +184,39 @@ def test_coefficients_equal_autograd_to_1e_5(scalar: str, siamese: dict[str, np.
     weighted = np.abs(expected).max(axis=1) > 1e-12
     assert weighted.sum() > 10
     assert database.channels[weighted, 0].tolist() == expected[weighted].argmax(axis=1).tolist()
+
+
+def test_a_kernel_embedding_gives_every_house_a_direction_of_its_own() -> None:
+    torch.manual_seed(3)
+    trunk = nn.Sequential(nn.Conv2d(3, 12, 3, stride=2), nn.ReLU())
+    pixels, prices = torch.rand(40, 3, 20, 20), np.random.default_rng(8).random(40)
+    with torch.no_grad():
+        pooled = trunk(pixels).mean(dim=(2, 3))
+    learner = fit_learner("kernel", pooled.numpy(), prices, SiameseSection(), 1, penalty=0.01)
+    cells = 81
+    leaf = pooled.clone().requires_grad_()
+    (learner.f(leaf) @ learner.direction()).sum().backward()
+    weight, bias = (part.detach().numpy() for part in learner.ordering())
+    database = rank_grad_weights(
+        embedding=learner,
+        head_weight=weight,
+        head_bias=bias,
+        features=pooled.numpy(),
+        prices=prices,
+        house_ids=[str(number) for number in range(40)],
+        cells=cells,
+        backbone_fingerprint="net",
+        model_id="model",
+        scalar="dearer",
+        top_channels=12,
+    )
+    dense = np.empty((40, 12))
+    np.put_along_axis(dense, database.channels.astype(int), database.weights_of(range(40)), axis=1)
+    assert leaf.grad is not None
+    expected = leaf.grad.numpy() / cells
+    assert dense == pytest.approx(expected, abs=float(np.abs(expected).max()) / 2000)
+    directions = dense / np.linalg.norm(dense, axis=1, keepdims=True)
+    assert np.abs(directions @ directions[0]).min() < 0.99
 
 
 def test_a_linear_head_gives_one_direction_up_to_sign(make_database) -> None:
@@ -239,7 +276,7 @@ def test_effect_passes_over_channels_that_hardly_fire(make_database, siamese) ->
     by_effect = make_database(scalar="dearer", features=features, top_channels=3, channel_order="effect")
     assert highest in by_weight.channels[0]
     assert highest not in by_effect.channels[0]
-    slopes = (siamese["head_weight"][1] - siamese["head_weight"][0]) @ siamese["embedding_weight"]
+    slopes = (siamese["head_weight"][1] - siamese["head_weight"][0]) @ siamese["embedding"].weight
     expected = np.argsort(-slopes * features.std(axis=0))[:3]
     assert by_effect.channels[0].tolist() == expected.tolist()
     assert by_effect.weights_of([0])[0] == pytest.approx(slopes[expected] / 4, rel=2e-3)
