@@ -102,9 +102,11 @@ def random_start(constraint: Constraint, height: int, width: int, generator: tor
     Returns:
         float32 ``(h w,)``; for a Gaussian its mean ``(2,)``, row and column in cells.
     """
+    drawn = 2 if constraint == "gaussian" else height * width
+    start = torch.rand(drawn, generator=generator, device=generator.device)
     if constraint == "gaussian":
-        return torch.rand(2, generator=generator) * torch.tensor([height - 1.0, width - 1.0])
-    return torch.rand(height * width, generator=generator)
+        return start * torch.tensor([height - 1.0, width - 1.0], device=start.device)
+    return start
 
 
 def search_filters(
