@@ -29,9 +29,10 @@ from housevis.pipeline.embedding import PictureLoader, house_places
 from housevis.pipeline.explaining import Explainer
 from housevis.pipeline.project import Project, open_project
 from housevis.pipeline.sold import EARLIER, load_sold_houses
-from housevis.pipeline.training import learner_penalties
+from housevis.pipeline.training import learner_penalties, model_folder
 from housevis.pipeline.truth import open_town, score_attention
-from housevis.runs import find_run, package_versions, write_json
+from housevis.pipeline.valuation import ValuationModel
+from housevis.runs import Run, find_run, package_versions, write_json
 from housevis.vision.backbones import Backbone, load_backbone
 from housevis.vision.embed import iterate_features
 from housevis.vision.engines import open_engine
@@ -66,14 +67,18 @@ def randomised(backbone: Backbone, pictures: np.ndarray) -> Backbone:
     return backbone
 
 
-def random_network_heats(project: Project, house_ids: list[str], penalty: float) -> np.ndarray:
-    """Transferred maps ``(n, h, w)`` of later sales' houses by a network with random weights."""
+def random_network_heats(project: Project, run: Run, house_ids: list[str], penalty: float) -> np.ndarray:
+    """Transferred maps ``(n, h, w)`` of later sales' houses by a network with random weights.
+
+    Its learner has the same target as that of the run's model of the earlier sales.
+    """
     config = project.config
     sold = load_sold_houses(project)
     places = {place.house_id: place for place in house_places(sold.sales, config.imagery.zoom)}
     train = sold.training_rows(EARLIER) & (sold.image_keys != "")
     train_ids = sold.sales.loc[train, "house_id"].astype(str).tolist()
-    prices = sold.sales.loc[train, "price"].to_numpy()
+    known = ValuationModel.load(model_folder(run, EARLIER)).training.set_index("sale_id")["target"]
+    target = known.loc[sold.sales.loc[train, "sale_id"]].to_numpy()
     with TileArchive(project.workspace.archive) as archive:
         loader = PictureLoader(archive, config.imagery, config.vision)
         sample = [loader.pixels(places[house_id]) for house_id in train_ids[:CALIBRATION_PICTURES]]
@@ -86,12 +91,16 @@ def random_network_heats(project: Project, house_ids: list[str], penalty: float)
             return iterate_features(loader.pixels, [places[house_id] for house_id in ids], engine, want=want)
 
         pooled = np.concatenate([batch.pooled for batch in batches(train_ids, "pooled")])
-        ranker = fit_learner("rank", pooled, np.log(prices), config.siamese, config.seed, penalty=penalty)
-        layers = {name.replace(".", "_"): value.numpy() for name, value in ranker.state_dict().items()}
+        ranker = fit_learner(
+            config.siamese.objective, pooled, target, config.siamese, config.seed, penalty=penalty
+        )
+        head_weight, head_bias = (part.detach().numpy() for part in ranker.ordering())
         database = rank_grad_weights(
-            **layers,
+            embedding=ranker,
+            head_weight=head_weight,
+            head_bias=head_bias,
             features=pooled,
-            prices=prices,
+            prices=target,
             house_ids=train_ids,
             cells=int(np.prod(backbone.grid)),
             backbone_fingerprint="random weights",
@@ -119,7 +128,7 @@ def measure_town(seed: int, backbone: str, runs_folder: Path) -> dict[str, Any]:
         sold = load_sold_houses(project)
         later = sold.sales.loc[~sold.is_earlier & (sold.image_keys != ""), "house_id"].astype(str).tolist()
         penalty = next(iter(learner_penalties(project, run, sold).values()))
-        heats = random_network_heats(project, later, penalty)
+        heats = random_network_heats(project, run, later, penalty)
         assert config.sample_market is not None
         scores = score_attention(open_town(config.sample_market), later, {"random network": heats})
         figures = run.metrics()
