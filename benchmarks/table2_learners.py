@@ -17,6 +17,7 @@ from table2_targets import PRICE, RESIDUALS, Target
 from housevis.core.config import SiameseSection
 from housevis.core.errors import RunError
 from housevis.vision.cross_fitting import FoldTargets, fit_and_cross_fit
+from housevis.vision.lessons import StoredRows
 from housevis.vision.objectives import fit_learner
 from housevis.vision.penalty import choose_penalty
 
@@ -195,12 +196,10 @@ def all_learners(base: SiameseSection, other: str | None) -> tuple[list[Learner]
 def learn(task: Task) -> Learned:
     """Fit a learner on all teaching sales and, where wanted, on all but each fold of them."""
     started = time.process_time()
-    pooled = np.load(task.pooled, mmap_mode="r")
-    shown = np.isfinite(pooled[:, 0])
     if task.components:
-        return _components(task, pooled, shown)
+        return _components(task)
     section, teach = task.section, task.teach
-    features, folds = np.ascontiguousarray(pooled[teach]), task.folds[teach]
+    features, folds = StoredRows(task.pooled, np.flatnonzero(teach)), task.folds[teach]
     places = task.places[teach]
     targets = [
         FoldTargets(task.targets[name].whole[teach], task.targets[name].by_fold[:, teach], task.penalty)
@@ -223,10 +222,10 @@ def learn(task: Task) -> Learned:
             )
             for target in targets
         ]
-    in_sample = np.full((len(pooled), sum(learner.dimension for learner in learners)), np.nan, np.float32)
-    score = np.full(len(pooled), np.nan, dtype=np.float32)
-    for rows in np.array_split(np.flatnonzero(shown), 8):
-        some = np.asarray(pooled[rows])
+    in_sample = np.full((len(teach), sum(learner.dimension for learner in learners)), np.nan, np.float32)
+    score = np.full(len(teach), np.nan, dtype=np.float32)
+    for rows in np.array_split(_shown(task), 8):
+        some = StoredRows(task.pooled, rows)[:]
         in_sample[rows] = np.hstack([learner.embed(some) for learner in learners])
         score[rows] = learners[0].score(some)
     crossed = in_sample.copy()
@@ -239,24 +238,31 @@ def chosen_penalty(task: Task) -> float:
     """The penalty of learners of the price with these features and this objective, by cross-validation."""
     if task.section.penalty != "auto":
         return float(task.section.penalty)
-    features = np.ascontiguousarray(np.load(task.pooled, mmap_mode="r")[task.teach])
+    features = StoredRows(task.pooled, np.flatnonzero(task.teach))
     folds, places = task.folds[task.teach], task.places[task.teach]
     target = task.targets[PRICE].whole[task.teach]
     objective = task.section.objective
     return choose_penalty(objective, features, target, folds, task.section, task.seed, places=places).penalty
 
 
-def _components(task: Task, pooled: NDArray[np.float32], shown: Mask) -> Learned:
+def _shown(task: Task) -> NDArray[np.int64]:
+    """Positions of the sales that have a picture."""
+    return np.flatnonzero(np.isfinite(np.load(task.pooled, mmap_mode="r")[:, 0]))
+
+
+def _components(task: Task) -> Learned:
     """Principal components of the standardised pooled features; no price is looked at."""
-    taught = np.asarray(pooled[task.teach], dtype=np.float64)
-    mean, deviation = taught.mean(axis=0), taught.std(axis=0)
+    standard = StoredRows(task.pooled, np.flatnonzero(task.teach))[:].astype(np.float64)
+    mean, deviation = standard.mean(axis=0), standard.std(axis=0)
     deviation[deviation == 0] = np.inf
-    standard = (taught - mean) / deviation
+    standard -= mean
+    standard /= deviation
     _, vectors = np.linalg.eigh(standard.T @ standard)
     turn = vectors[:, ::-1][:, : task.components]
-    found = np.full((len(pooled), task.components), np.nan, dtype=np.float32)
-    found[shown] = ((pooled[shown] - mean) / deviation) @ turn
-    return Learned(found, found, np.full(len(pooled), np.nan, dtype=np.float32), 0.0)
+    found = np.full((len(task.teach), task.components), np.nan, dtype=np.float32)
+    for rows in np.array_split(_shown(task), 8):
+        found[rows] = ((StoredRows(task.pooled, rows)[:] - mean) / deviation) @ turn
+    return Learned(found, found, np.full(len(found), np.nan, dtype=np.float32), 0.0)
 
 
 def read_scores(file: Path, sales: pd.DataFrame) -> NDArray[np.float32]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,10 @@ from housevis.core.errors import RunError
 from housevis.pipeline.embedding import embed_figures, pooled_features
 from housevis.pipeline.project import open_project
 from housevis.pipeline.sold import EARLIER, SoldHouses, load_sold_houses
+from housevis.pipeline.valuation import no_pictures
 from housevis.pricing.attributes import ATTRIBUTE_SETS, present_attributes
 from housevis.pricing.splits import grouped_folds, spatial_blocks
+from housevis.vision.lessons import chunks
 from housevis.vision.neighbourhood import PicturePool
 
 FIVE = "G, Bed, Bath, T, A"
@@ -34,7 +36,7 @@ class Market:
 
     Attributes:
         config: The configuration of the database.
-        sold: Sales, groups, folds of the earlier sales, cutoff.
+        sold: Sales, groups, folds of the earlier sales, cutoff; without the features, which are in `pooled`.
         train: Sales that teach ``(n,)``: earlier, and not of a house that is sold again later.
         later: Sales that are judged ``(n,)``.
         pooled: Source of pictures -> file of float32 ``(n, K)``, NaN rows where there is no
@@ -65,9 +67,16 @@ class Market:
                 np.load(self.pooled[source]),
                 np.where(self.present[source], self.sold.image_keys, ""),
             )
-            places = self.sales["latitude"].to_numpy(), self.sales["longitude"].to_numpy()
-            pool = PicturePool.of_houses(keys, *places, pooled)
-            write_features(file, pool.joined(pooled, keys, *places, neighbourhood))
+            latitude, longitude = self.sales["latitude"].to_numpy(), self.sales["longitude"].to_numpy()
+            pool = PicturePool.of_houses(keys, latitude, longitude, pooled)
+            write_features(
+                file,
+                (len(pooled), pooled.shape[1] * (1 + len(neighbourhood))),
+                (
+                    pool.joined(pooled[rows], keys[rows], latitude[rows], longitude[rows], neighbourhood)
+                    for rows in chunks(len(pooled))
+                ),
+            )
         return file
 
     @property
@@ -104,6 +113,7 @@ def read_market(configs: Sequence[Config], runs: Path, folder: Path) -> Market:
             )
         backbones = {OWN: embed_figures(project)["backbone"]["name"]}
     features = {OWN: sold.pooled}
+    sold = replace(sold, pooled=no_pictures(len(sold.sales)))
     for other in configs[1:]:
         with open_project(other, runs, reads_only=True) as project:
             features[OTHER], _ = pooled_features(project, sold.sales["house_id"])
@@ -122,7 +132,8 @@ def read_market(configs: Sequence[Config], runs: Path, folder: Path) -> Market:
         train=sold.training_rows(EARLIER),
         later=~sold.is_earlier,
         pooled={
-            source: write_features(folder / f"{source}.npy", values) for source, values in features.items()
+            source: write_features(folder / f"{source}.npy", values.shape, [values])
+            for source, values in features.items()
         },
         backbones=backbones,
         present={source: np.isfinite(values[:, 0]) for source, values in features.items()},
@@ -148,9 +159,19 @@ def _plain(config: Config) -> Config:
     )
 
 
-def write_features(file: Path, features: NDArray[np.float32]) -> Path:
-    """Write features where worker processes can map them."""
-    np.save(file, np.ascontiguousarray(features, dtype=np.float32))
+def write_features(file: Path, shape: tuple[int, ...], parts: Iterable[NDArray[np.float32]]) -> Path:
+    """Write features where worker processes can map them.
+
+    Args:
+        file: ``.npy`` file.
+        shape: `n` and `K`.
+        parts: Some rows after the other, never all of them in memory.
+    """
+    with file.open("wb") as opened:
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(opened, header)
+        for part in parts:
+            np.ascontiguousarray(part, dtype="<f4").tofile(opened)
     return file
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from housevis.core.engine import map_shards
 from housevis.core.progress import progress_bar
 from housevis.pricing.attributes import model_table, visual_names
 from housevis.pricing.model import HousePriceModel
+from housevis.vision.lessons import StoredRows, chunks
 from housevis.vision.ranking import comparable, draw_pairs, ordered_share
 
 RANKED_PAIRS = 200_000
@@ -177,7 +179,7 @@ def measure_shuffled(bench: Bench, best: str) -> list[dict[str, Any]]:
             task = bench.task(fitted[name], market.train, market.sold.folds, targets)
             if what == "pictures":
                 file = bench.folder / f"dealt-{len(tasks)}.npy"
-                task = replace(task, pooled=write_features(file, dealt_pictures(np.load(task.pooled), bench)))
+                task = replace(task, pooled=deal_pictures(task.pooled, file, bench))
             tasks.append(task)
         learned = bench.taught(tasks, f"shuffled {what}")
         visual = {
@@ -195,16 +197,18 @@ def measure_shuffled(bench: Bench, best: str) -> list[dict[str, Any]]:
     return rows
 
 
-def dealt_pictures(features: NDArray[np.float32], bench: Bench) -> NDArray[np.float32]:
-    """Features ``(n, K)`` whose pictures have changed houses."""
-    shown = np.isfinite(features[:, 0])
+def deal_pictures(features: Path, file: Path, bench: Bench) -> Path:
+    """Write features ``(n, K)`` whose pictures have changed houses."""
+    stored = np.load(features, mmap_mode="r")
+    shown = np.flatnonzero(np.isfinite(stored[:, 0]))
     _, first, position = np.unique(
         bench.market.sold.image_keys[shown], return_index=True, return_inverse=True
     )
     order = np.random.default_rng(bench.seed).permutation(len(first))
-    dealt = features.copy()
-    dealt[shown] = features[shown][first[order]][position]
-    return dealt
+    dealt = np.arange(len(stored))
+    dealt[shown] = shown[first[order][position]]
+    pictures = StoredRows(features, dealt)
+    return write_features(file, pictures.shape, (pictures[rows] for rows in chunks(len(dealt))))
 
 
 @dataclass(frozen=True, eq=False)

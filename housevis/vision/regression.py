@@ -140,21 +140,28 @@ def _solve(
         houses: How many were summed.
     """
     solved = torch.empty_like(sides)
-    failed = torch.zeros((), dtype=torch.int32)
     different = list(dict.fromkeys(penalties))
     for penalty in different:
         columns = [column for column, own in enumerate(penalties) if own == penalty]
-        factor = products if penalty == different[-1] else products.clone()
-        factor.diagonal().add_(max(penalty, _LEAST_PENALTY * houses))
-        torch.linalg.cholesky_ex(factor.mT, upper=True, out=(factor.mT, failed))
-        if failed:
-            raise ModelError(
-                "the regression on the pooled features has no solution",
-                remedy='Set penalty = "auto", or a larger one, in [siamese].',
-            )
-        half_way = torch.linalg.solve_triangular(factor, sides[:, columns], upper=False)
-        solved[:, columns] = torch.linalg.solve_triangular(factor.mT, half_way, upper=True)
+        solved[:, columns] = _solve_in_place(
+            products if penalty == different[-1] else products.clone(),
+            sides[:, columns],
+            max(penalty, _LEAST_PENALTY * houses),
+        )
     return solved
+
+
+def _solve_in_place(equations: torch.Tensor, sides: torch.Tensor, penalty: float) -> torch.Tensor:
+    equations.diagonal().add_(penalty)
+    failed = torch.zeros((), dtype=torch.int32)
+    torch.linalg.cholesky_ex(equations.mT, upper=True, out=(equations.mT, failed))
+    if failed:
+        raise ModelError(
+            "the regression on the pooled features has no solution",
+            remedy='Set penalty = "auto", or a larger one, in [siamese].',
+        )
+    half_way = torch.linalg.solve_triangular(equations, sides, upper=False)
+    return torch.linalg.solve_triangular(equations.mT, half_way, upper=True)
 
 
 def _learner(weight: torch.Tensor, constant: torch.Tensor, dimension: int) -> PriceRegression:
