@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import code_tables
 import etl_tables
 import finetune_tables
-import l2caf_tables
 import market_tables
+import method_tables
 import price_tables
 import table2_tables
 import town_tables
@@ -291,6 +291,7 @@ def embedding_engine(figures: Figures) -> str:
 
 
 TABLES: dict[str, Table] = {
+    "cam-peers": Table(method_tables.cam_peers, "cam-peers.json"),
     "comparable-sales": Table(comparable_sales, "comparable-sales.json"),
     "embedding-engine": Table(embedding_engine, "embedding-engine.json"),
     "fetch-faults": Table(etl_tables.fetch_faults, "tile-fetch-faults.json"),
@@ -298,8 +299,8 @@ TABLES: dict[str, Table] = {
     "fetch-speed": Table(etl_tables.fetch_speed, "tile-fetch.json"),
     "finetune": Table(finetune_tables.finetune, "finetune.json"),
     "king-county-details": Table(king_county_details, "king-county.json"),
-    "l2caf-classes": Table(l2caf_tables.l2caf_classes, "l2caf-speed.json"),
-    "l2caf-speed": Table(l2caf_tables.l2caf_speed, "l2caf-speed.json"),
+    "l2caf-classes": Table(method_tables.l2caf_classes, "l2caf-speed.json"),
+    "l2caf-speed": Table(method_tables.l2caf_speed, "l2caf-speed.json"),
     "market-index-king-county": Table(market_tables.market_index_king_county, "market-index.json"),
     "market-index-towns": Table(market_tables.market_index_towns, "market-index.json"),
     "million-listings": Table(etl_tables.million_listings, "million-listings.json"),

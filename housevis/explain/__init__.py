@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         keep_top,
         layer_grad_weights,
         weighted_map,
+        weighted_sum,
     )
     from housevis.explain.l2caf import l2_caf, ordinary_l2_caf, recurrent_l2_caf
     from housevis.explain.networks import EmbeddingNetwork, LinearHead
@@ -47,6 +48,7 @@ _LOADED_ON_USE = {
     "retrieval_grad_cam": "retrieval",
     "single_point_proxies": "embeddingcam",
     "weighted_map": "gradcam",
+    "weighted_sum": "gradcam",
 }
 
 __all__ = [
@@ -83,6 +85,7 @@ __all__ = [
     "shared_scale",
     "single_point_proxies",
     "weighted_map",
+    "weighted_sum",
 ]
 
 

@@ -308,7 +308,22 @@ def weighted_map(maps: Tensor, weights: Tensor) -> Tensor:
     Returns:
         ``(N, h, w)``, at least 0.
     """
-    return torch.einsum("nkhw,nk->nhw", maps, weights.expand(maps.shape[:2])).clamp(min=0)
+    return weighted_sum(maps, weights).clamp(min=0)
+
+
+def weighted_sum(maps: Tensor, weights: Tensor) -> Tensor:
+    """``sum_k alpha_k A_k``, with its sign.
+
+    Args:
+        maps: ``(N, K, h, w)``.
+        weights: ``(N, K)``, or ``(K,)`` for the same weights everywhere.
+
+    Returns:
+        ``(N, h, w)``.
+    """
+    count, channels, height, width = maps.shape
+    rows = weights.expand(count, channels)[:, None]
+    return torch.bmm(rows, maps.flatten(2)).reshape(count, height, width)
 
 
 def rank_scalar(logits: Tensor, dearer: Tensor, scalar: Scalar) -> Tensor:

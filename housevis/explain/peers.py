@@ -31,7 +31,6 @@ Peer = Literal[
     "grad-cam EigenGradCAM",
     "captum LayerGradCam",
     "captum LayerGradientXActivation",
-    "captum LayerIntegratedGradients",
 ]
 """Library and class."""
 

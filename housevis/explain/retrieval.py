@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from housevis.explain.gradcam import example_grad_weights, weighted_map
+from housevis.explain.gradcam import example_grad_weights, weighted_map, weighted_sum
 from housevis.explain.networks import Head
 
 
@@ -26,5 +25,5 @@ def retrieval_grad_cam(maps: Tensor, head: Head, *, absolute: bool = False) -> T
     """
     weights = example_grad_weights(maps, head, lambda embeddings: embeddings.sum(dim=1))
     if absolute:
-        return torch.einsum("nkhw,nk->nhw", maps, weights).abs()
+        return weighted_sum(maps, weights).abs()
     return weighted_map(maps, weights)

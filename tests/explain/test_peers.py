@@ -32,8 +32,12 @@ def head() -> nn.Module:
     )
 
 
+OWN = torch.tensor([[1.0], [2.0], [3.0]])
+"""Each picture has a scalar of its own."""
+
+
 def scalar(embeddings: Tensor) -> Tensor:
-    return (embeddings**2).sum(dim=1)
+    return (OWN * embeddings**2).sum(dim=1)
 
 
 def to_one(heats: Tensor) -> Tensor:

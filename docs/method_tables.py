@@ -1,4 +1,4 @@
-"""Tables of how fast L2-CAF is, and of what its class-specific filters tell apart."""
+"""Tables of how fast L2-CAF is, what its class-specific filters tell apart, and all methods beside peers."""
 
 from __future__ import annotations
 
@@ -58,4 +58,25 @@ def l2caf_classes(figures: Figures) -> str:
     return markdown_table(
         ["class-specific filters of EfficientNet-Lite0", "likeliest and second class", "likeliest and least"],
         rows,
+    )
+
+
+def cam_peers(figures: Figures) -> str:
+    """Every method and peer: time, and rank correlations with what asks nothing."""
+    rows = [
+        [
+            row["method"],
+            f"{row['milliseconds_per_picture']:.2f}",
+            *(
+                "-" if row[name] is None else f"{row[name]:.3f}"
+                for name in ("rank_correlation_with_embeddingcam", "rank_correlation_with_mean_feature_map")
+            ),
+        ]
+        for row in figures["rows"]
+    ]
+    header = ["method", "ms a picture, without the trunk", "with EmbeddingCAM", "with the mean feature map"]
+    return (
+        f"{markdown_table(header, rows)}\n\n"
+        f"EfficientNet-Lite0, {figures['pictures']} pictures of the sample market, one batch; "
+        f"{figures['machine']['processor']}, threads: {figures['threads']}."
     )
