@@ -124,6 +124,8 @@ class Joined:
 PAPER = "rank siamese, in-sample"
 NEIGHBOURHOOD = (8, 30)
 WIDE_NEIGHBOURHOOD = (8, 30, 100)
+KERNEL_PENALTY = 0.3
+"""Chosen inside the earlier sales, by a forward split and by folds."""
 
 
 def all_learners(base: SiameseSection, other: str | None) -> tuple[list[Learner], list[Joined]]:
@@ -169,6 +171,14 @@ def all_learners(base: SiameseSection, other: str | None) -> tuple[list[Learner]
             "wide neighbourhood: rank siamese on price and residual, cross-fitted",
             targets=[PRICE, RESIDUALS[1]],
             neighbourhood=list(WIDE_NEIGHBOURHOOD),
+        ),
+        learner(
+            "wide neighbourhood: kernel regression on price and residual, cross-fitted",
+            targets=[PRICE, RESIDUALS[1]],
+            neighbourhood=list(WIDE_NEIGHBOURHOOD),
+            penalty=KERNEL_PENALTY,
+            **one,
+            objective="kernel",
         ),
         replace(learner("16 principal components, no prices"), components=16),
     ]

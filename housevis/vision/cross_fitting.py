@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from housevis.vision.lessons import Features, Lesson, StoredRows, check_houses
 from housevis.vision.objectives import Objective, fit_learners
 from housevis.vision.pairs import Places
 from housevis.vision.siamese import FeatureLearner
+
+LEAST_STANDARD_ERRORS: Final = 2.0
+"""How far above 0 the correlation of held-out scores with their targets must lie, in its standard errors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +107,11 @@ def fit_and_cross_fit(
     There is no alignment afterwards: it would look at the prices of the
     houses that are held out.
 
+    **A learner that has found nothing is silenced**: where the scores of the
+    held-out houses do not go with their targets by at least
+    :data:`LEAST_STANDARD_ERRORS`, the pictures say nothing about that target,
+    and its features are 0 everywhere. Noise would cost a booster accuracy.
+
     Args:
         objective: What is learned, as in :func:`fit_learner`.
         features: Pooled features `(n, K)`.
@@ -127,11 +136,28 @@ def fit_and_cross_fit(
         lessons += [whole, *of_folds]
     learners = fit_learners(objective, pooled, lessons, section, seed, places=places, fingerprint=fingerprint)
     size = len(learners) // len(targets)
-    found = [
-        _held_out_features(learners[start + 1 : start + size], pooled, folds)
-        for start in range(0, len(learners), size)
-    ]
-    return learners[::size], np.concatenate(found, axis=1)
+    of_all, found = learners[::size], []
+    for position, (learner, target) in enumerate(zip(of_all, targets, strict=True)):
+        fold_learners = learners[position * size + 1 : (position + 1) * size]
+        held_out = _held_out_features(fold_learners, pooled, folds)
+        if not says_something(held_out @ learner.direction().detach().numpy(), target.whole):
+            learner.silence()
+            held_out[:] = 0
+        found.append(held_out)
+    return of_all, np.concatenate(found, axis=1)
+
+
+def says_something(scores: NDArray[np.floating], target: NDArray[np.floating]) -> bool:
+    """Whether scores go with a target by more than chance.
+
+    Args:
+        scores: Scores by learners that have not seen the house `(n,)`.
+        target: What they were to learn `(n,)`.
+    """
+    if len(scores) < 3 or np.ptp(scores) == 0:
+        return False
+    correlation = float(np.corrcoef(scores, target)[0, 1])
+    return correlation * np.sqrt(len(scores)) > LEAST_STANDARD_ERRORS
 
 
 def _fold_lessons(

@@ -27,6 +27,11 @@ class KernelEmbedding(nn.Module):
         components: `P`, the principal components.
     """
 
+    projection: torch.Tensor
+    origin: torch.Tensor
+    landmarks: torch.Tensor
+    width: torch.Tensor
+
     def __init__(self, channels: int, dimension: int, houses: int, components: int) -> None:
         super().__init__()
         self.in_features, self.out_features = channels, dimension

@@ -17,6 +17,9 @@ from housevis.vision.siamese import rank_accuracy
 PENALTIES: Final = (100.0, 300.0, 1000.0, 3000.0, 10_000.0, 30_000.0)
 """The penalties that are tried."""
 
+KERNEL_PENALTIES: Final = (0.1, 0.3, 1.0, 3.0)
+"""Those that are tried for the kernel regression, whose penalty is in units of likeness."""
+
 
 @dataclass(frozen=True)
 class PenaltyChoice:
@@ -69,16 +72,17 @@ def choose_penalty(
     pooled, target = check_houses(features, target)
     numbers = np.unique(folds)
     training = [folds != number for number in numbers]
-    lessons = [Lesson(target, rows, seed, penalty) for rows in training for penalty in PENALTIES]
+    penalties = KERNEL_PENALTIES if objective == "kernel" else PENALTIES
+    lessons = [Lesson(target, rows, seed, penalty) for rows in training for penalty in penalties]
     learners = fit_learners(objective, pooled, lessons, section, seed, places=places)
-    accuracy = np.empty((len(PENALTIES), len(numbers)))
+    accuracy = np.empty((len(penalties), len(numbers)))
     for position, learner in enumerate(learners):
-        column, row = divmod(position, len(PENALTIES))
+        column, row = divmod(position, len(penalties))
         held_out = ~training[column]
         scores = learner.score(pooled[held_out])
         accuracy[row, column] = rank_accuracy(scores, target[held_out], seed=seed)
     means = accuracy.mean(axis=1)
     best = int(means.argmax())
     standard_error = float(accuracy[best].std(ddof=1) / np.sqrt(len(numbers)))
-    chosen = max(row for row in range(len(PENALTIES)) if means[row] >= means[best] - standard_error)
-    return PenaltyChoice(PENALTIES[chosen], dict(zip(PENALTIES, means.tolist(), strict=True)), standard_error)
+    chosen = max(row for row in range(len(penalties)) if means[row] >= means[best] - standard_error)
+    return PenaltyChoice(penalties[chosen], dict(zip(penalties, means.tolist(), strict=True)), standard_error)

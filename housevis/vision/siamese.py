@@ -79,6 +79,17 @@ class FeatureLearner(nn.Module, ABC):
         """`K`, the pooled features of a house."""
         return self.embedding.in_features
 
+    def silence(self) -> None:
+        """Let the embedding be 0 for every house."""
+        with torch.no_grad():
+            for parameter in self.embedding.parameters():
+                parameter.zero_()
+
+    @property
+    def is_silent(self) -> bool:
+        """True if the embedding is 0 for every house."""
+        return not any(bool(parameter.any()) for parameter in self.embedding.parameters())
+
     def sizes(self) -> dict[str, int]:
         """What the learner is made with, apart from its backbone's fingerprint."""
         return {"channels": self.channels, "dimension": self.dimension}
@@ -256,7 +267,7 @@ class KernelRegression(ReadOut):
         components: int = 1,
     ) -> None:
         super().__init__(channels, dimension, fingerprint)
-        self.embedding = KernelEmbedding(channels, dimension, houses, components)
+        self.embedding: KernelEmbedding = KernelEmbedding(channels, dimension, houses, components)
 
     def sizes(self) -> dict[str, int]:
         """See :meth:`FeatureLearner.sizes`."""

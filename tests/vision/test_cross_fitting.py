@@ -8,7 +8,12 @@ import pytest
 
 from housevis.core.config import SiameseSection
 from housevis.core.errors import ModelError
-from housevis.vision.cross_fitting import FoldTargets, cross_fitted_features, fit_and_cross_fit
+from housevis.vision.cross_fitting import (
+    FoldTargets,
+    cross_fitted_features,
+    fit_and_cross_fit,
+    says_something,
+)
 from housevis.vision.lessons import StoredRows
 from housevis.vision.objectives import OBJECTIVES, fit_learner
 
@@ -106,3 +111,22 @@ def test_what_cannot_be_cross_fitted(market: Any) -> None:
         cross_fitted_features("rank", *market, np.zeros(600, dtype=int), SECTION, 1, penalty=PENALTY)
     with pytest.raises(ModelError, match="do not belong"):
         cross_fitted_features("rank", market[0], np.zeros((2, 600)), FOLDS, SECTION, 1, penalty=PENALTY)
+
+
+def test_a_learner_whose_folds_contradict_it_is_silent(market: Any) -> None:
+    features, log_price = market
+    against = FoldTargets(log_price, np.repeat(-log_price[None], 3, axis=0), PENALTY)
+    true = FoldTargets(log_price, np.repeat(log_price[None], 3, axis=0), PENALTY)
+    learners, found = fit_and_cross_fit("price", features, [against, true], FOLDS, SECTION, 1)
+    assert [learner.is_silent for learner in learners] == [True, False]
+    assert not found[:, :4].any()
+    assert found[:, 4:].any()
+    assert not learners[0].embed(features).any()
+
+
+def test_what_says_something() -> None:
+    scores = np.random.default_rng(4).normal(size=400)
+    assert says_something(scores, 0.5 * scores + np.random.default_rng(5).normal(size=400))
+    assert not says_something(scores, -scores)
+    assert not says_something(np.zeros(400), scores)
+    assert not says_something(scores, np.tile([1.0, -1.0], 200) * np.abs(scores))
