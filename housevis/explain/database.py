@@ -17,13 +17,18 @@ houses, so only they may be labelled "raises" or "lowers". The gradient of the
 loss is ``(p_ij - t_ij)(V_1 - V_0)``: averaged over the pairs it is the house's
 ranking residual times a fixed direction, near zero and of either sign for a
 good ranker.
+
+Databases of other networks, of triplets or any other scalar, are made by
+:mod:`housevis.explain.example_weights` and kept in the same file; "house" then
+reads "training picture", and "pair" reads "example".
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
-from dataclasses import asdict, dataclass, fields
+import zlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -50,7 +55,8 @@ standardisation back divides by the deviation, so the highest weights belong
 to channels that hardly ever fire.
 """
 
-_FORMAT = "housevis-grad-weights-1"
+_FORMAT = "housevis-grad-weights-2"
+_READ = {"housevis-grad-weights-1", _FORMAT}
 _DTYPES: dict[str, type[np.generic]] = {
     "embeddings": np.float32,
     "channels": np.uint16,
@@ -65,17 +71,25 @@ class GradWeightsAbout:
     """How a grad-weight database was made.
 
     Attributes:
-        scalar: What was explained.
-        pairs: Pairs drawn per house.
+        scalar: What was explained: one of :data:`SCALARS`, or a question of
+            :mod:`housevis.explain.examples` by its name.
+        pairs: Pairs drawn per house, at most.
         channel_order: How channels were compared.
         channels_in_all: Channels of the feature map, `K`.
         cells: Cells of the feature map, ``Z = h w``.
         seed: Seed of the pairs.
         backbone_fingerprint: The backbone whose channels the weights number.
         model_id: The siamese model whose embedding and head were explained.
+        sense: "for" or "against"; empty where the scalar's name says it.
+        method: How gradients became weights, Grad-CAM or Grad-CAM++.
+        normalised: Whether embeddings have the length 1; those that are
+            looked up are then brought to it.
+        settings: What else the scalar was asked with, by name.
+        compressed_from: How many lenders the rows are centres of; 0 = the
+            rows are the houses themselves.
     """
 
-    scalar: Scalar
+    scalar: str
     pairs: int
     channel_order: ChannelOrder
     channels_in_all: int
@@ -83,6 +97,11 @@ class GradWeightsAbout:
     seed: int
     backbone_fingerprint: str
     model_id: str
+    sense: str = ""
+    method: str = "grad-cam"
+    normalised: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    compressed_from: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +118,8 @@ class GradWeightDatabase:
         channels: uint16 ``(N, M)``, the highest in `about.channel_order` first.
         weights: float16 ``(N, M)``, relative to `scales`, within [-1, 1].
         scales: float32 ``(N,)``, the largest absolute weight of each house.
-        pairs: int32 ``(N,)``, valid pairs averaged; 0 = the house has no weights.
+        pairs: int32 ``(N,)``, valid pairs averaged; 0 = there was none, and the
+            house has no weights.
         about: How the database was made.
     """
 
@@ -132,7 +152,16 @@ class GradWeightDatabase:
         return self.weights[chosen].astype(np.float32) * self.scales[chosen, None]
 
     def without(self, house_ids: Collection[str]) -> GradWeightDatabase:
-        """The database without some houses; the others keep their weights and their order."""
+        """The database without some houses; the others keep their weights and their order.
+
+        Raises:
+            ModelError: The database is compressed: the house is part of a mean.
+        """
+        if self.about.compressed_from:
+            raise ModelError(
+                "a house cannot be taken out of a compressed grad-weight database",
+                remedy="Take it out of the whole database, and compress that again.",
+            )
         kept = np.array([house_id not in house_ids for house_id in self.house_ids], dtype=bool)
         arrays = {name: getattr(self, name)[kept] for name in _DTYPES}
         remaining = tuple(house_id for house_id, keep in zip(self.house_ids, kept, strict=True) if keep)
@@ -150,7 +179,7 @@ class GradWeightDatabase:
         tensors: dict[str, NDArray[Any]] = {
             name: np.ascontiguousarray(getattr(self, name)) for name in _DTYPES
         }
-        tensors["house_ids"] = np.frombuffer(json.dumps(self.house_ids).encode(), dtype=np.uint8)
+        tensors["house_ids"] = _packed(self.house_ids)
         content = save(tensors, metadata={"format": _FORMAT, "about": json.dumps(asdict(self.about))})
         try:
             write_file(file, content)
@@ -184,7 +213,7 @@ class GradWeightDatabase:
             raise ModelError("there is no grad-weight database here", where=file, remedy=again) from None
         except (SafetensorError, OSError) as problem:
             raise ModelError(f"the file cannot be read: {problem}", where=file, remedy=again) from None
-        if metadata.get("format") != _FORMAT:
+        if metadata.get("format") not in _READ:
             raise ModelError(
                 f"this is no grad-weight database of the format {_FORMAT}", where=file, remedy=again
             )
@@ -208,16 +237,31 @@ def _from_tensors(tensors: dict[str, NDArray[Any]], metadata: dict[str, str]) ->
     if missing:
         raise ModelError(f"the grad-weight database lacks {', '.join(missing)}")
     try:
-        house_ids = json.loads(tensors["house_ids"].tobytes().decode())
+        house_ids = _unpacked(tensors["house_ids"], metadata["format"])
         about = json.loads(metadata["about"])
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, zlib.error):
         raise ModelError("the description of the grad-weight database is damaged") from None
-    names = {field.name for field in fields(GradWeightsAbout)}
+    needed = {each.name for each in fields(GradWeightsAbout) if _has_no_default(each)}
+    known = {each.name for each in fields(GradWeightsAbout)}
     texts = isinstance(house_ids, list) and all(isinstance(house_id, str) for house_id in house_ids)
-    if not (texts and isinstance(about, dict) and set(about) == names):
+    if not (texts and isinstance(about, dict) and needed <= set(about) <= known):
         raise ModelError("the description of the grad-weight database is damaged")
     arrays = {name: tensors[name] for name in _DTYPES}
     return GradWeightDatabase(house_ids=tuple(house_ids), **arrays, about=GradWeightsAbout(**about))
+
+
+def _packed(house_ids: Sequence[str]) -> NDArray[np.uint8]:
+    """Ids as compressed JSON: ids of one source are alike, and they would be a sixth of the file."""
+    return np.frombuffer(zlib.compress(json.dumps(house_ids).encode(), level=1), dtype=np.uint8)
+
+
+def _unpacked(packed: NDArray[np.uint8], format_name: str) -> Any:
+    content = packed.tobytes()
+    return json.loads((content if format_name.endswith("-1") else zlib.decompress(content)).decode())
+
+
+def _has_no_default(each: Field[Any]) -> bool:
+    return each.default is MISSING and each.default_factory is MISSING
 
 
 def _check(database: GradWeightDatabase) -> None:

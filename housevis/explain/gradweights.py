@@ -13,6 +13,8 @@ along ``V_1 - V_0``. With a linear embedding too, all houses share one channel
 direction up to sign and scale, for each of the scalars; `dearer` and `cheaper`
 share the scale as well. The maps then differ between houses because their
 feature maps do. A kernel embedding gives every house a direction of its own.
+So for a linear embedding the highest channels are looked for twice, once for
+each sign, and not once per house.
 """
 
 from __future__ import annotations
@@ -106,6 +108,7 @@ def rank_grad_weights(
     y = np.asarray(prices, dtype=np.float64)
     _check_inputs(embedding, V, c, features, y, house_ids)
     direction = V[1] - V[0]
+    linear: NDArray[np.float32] | None = getattr(embedding, "linear_weight", None)
     embeddings = _embed(features, embedding)
     channels_in_all = picture_channels or embedding.channels
     factors, counts = pair_factors(
@@ -113,15 +116,19 @@ def rank_grad_weights(
     )
     kept = min(top_channels, channels_in_all)
     deviations = _channel_deviations(features[:, :picture_channels]) if channel_order == "effect" else None
-    channels = np.empty((len(y), kept), dtype=np.uint16)
-    weights = np.empty((len(y), kept), dtype=np.float16)
-    scales = np.empty(len(y), dtype=np.float32)
-    for start in range(0, len(y), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        some = np.asarray(features[rows], dtype=np.float32)
-        gradient = embedding.pull_back(some, factors[rows, None] * direction)
-        alpha = gradient[:, :channels_in_all] / np.float32(cells)
-        channels[rows], weights[rows], scales[rows] = keep_top_channels(alpha, kept, deviations)
+    if linear is not None:
+        slope = (direction @ linear)[:channels_in_all] / cells
+        channels, weights, scales = _scaled(slope, factors, kept, deviations)
+    else:
+        channels = np.empty((len(y), kept), dtype=np.uint16)
+        weights = np.empty((len(y), kept), dtype=np.float16)
+        scales = np.empty(len(y), dtype=np.float32)
+        for start in range(0, len(y), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            some = np.asarray(features[rows], dtype=np.float32)
+            gradient = embedding.pull_back(some, factors[rows, None] * direction)
+            alpha = gradient[:, :channels_in_all] / np.float32(cells)
+            channels[rows], weights[rows], scales[rows] = keep_top_channels(alpha, kept, deviations)
     return GradWeightDatabase(
         house_ids=tuple(house_ids),
         embeddings=embeddings.astype(np.float32),
@@ -140,6 +147,19 @@ def rank_grad_weights(
             model_id=model_id,
         ),
     )
+
+
+def _scaled(
+    slope: NDArray[np.floating],
+    factors: NDArray[np.floating],
+    kept: int,
+    deviations: NDArray[np.floating] | None,
+) -> tuple[NDArray[np.uint16], NDArray[np.float16], NDArray[np.float32]]:
+    """What :func:`keep_top_channels` finds for ``factors * slope``, the same channels for each sign."""
+    both = np.stack([slope, -slope]).astype(np.float32)
+    channels, weights, scales = keep_top_channels(both, kept, deviations)
+    sign = (factors < 0).astype(np.intp)
+    return channels[sign], weights[sign], (np.abs(factors) * scales[sign]).astype(np.float32)
 
 
 def keep_top_channels(
@@ -182,14 +202,26 @@ def draw_partners(
         Rows of the partners ``(N, P)``, and which houses have any partner at
         all ``(N,)``; the row of a house without one means nothing.
     """
-    order = np.argsort(prices, kind="stable")
-    ordered = prices[order]
-    first = np.searchsorted(ordered, prices, side="left")
-    same = np.searchsorted(ordered, prices, side="right") - first
-    different = len(prices) - same
-    draw = (generator.random((len(prices), pairs)) * different[:, None]).astype(np.intp)
-    draw += np.where(draw >= first[:, None], same[:, None], 0)
-    return order[np.minimum(draw, len(prices) - 1)], different > 0
+    partners = _Partners(prices)
+    return partners.draw(slice(None), pairs, generator), partners.different > 0
+
+
+class _Partners:
+    """Houses in the order of their prices, so that those of another price are two ranges."""
+
+    def __init__(self, prices: NDArray[np.floating]) -> None:
+        self._order = np.argsort(prices, kind="stable")
+        ordered = prices[self._order]
+        self._first = np.searchsorted(ordered, prices, side="left")
+        self._same = np.searchsorted(ordered, prices, side="right") - self._first
+        self.different = len(prices) - self._same
+
+    def draw(self, rows: slice, pairs: int, generator: np.random.Generator) -> NDArray[np.intp]:
+        """Partners ``(n, P)`` of some houses; those of all rows in turn are those of all at once."""
+        first, same, different = (part[rows, None] for part in (self._first, self._same, self.different))
+        drawn = (generator.random((len(first), pairs)) * different).astype(np.intp)
+        drawn += np.where(drawn >= first, same, 0)
+        return self._order[np.minimum(drawn, len(self._order) - 1)]
 
 
 def pair_factors(
@@ -219,28 +251,32 @@ def pair_factors(
     Raises:
         ModelError: No two houses have different prices, or there is no such scalar.
     """
-    partners, valid = draw_partners(prices, pairs, generator)
-    counts = np.where(valid, pairs, 0).astype(np.int32)
+    if scalar not in SCALARS:
+        raise ModelError(
+            f"there is no scalar {scalar!r} to explain", remedy=f"Choose one of {', '.join(SCALARS)}."
+        )
+    partners = _Partners(prices)
+    valid = partners.different > 0
     if not valid.any():
         raise ModelError(
             "no two houses have different prices, so there is no valid pair",
             remedy="The price column is probably not the one that was meant.",
         )
-    dearer = prices[:, None] > prices[partners]
-    match scalar:
-        case "loss-against" | "loss-for":
-            logit = np.clip(scores[:, None] - scores[partners] + bias, -60, 60)
-            residual = (1 / (1 + np.exp(-logit)) - dearer).mean(axis=1)
-            factor = residual if scalar == "loss-against" else -residual
-        case "ordering":
-            factor = np.where(dearer, 1.0, -1.0).mean(axis=1)
-        case "dearer" | "cheaper":
-            factor = np.full(len(prices), 1.0 if scalar == "dearer" else -1.0)
-        case _:
-            raise ModelError(
-                f"there is no scalar {scalar!r} to explain", remedy=f"Choose one of {', '.join(SCALARS)}."
-            )
-    return np.where(valid, factor, 0.0), counts
+    factors = np.empty(len(prices))
+    for start in range(0, len(prices), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        drawn = partners.draw(rows, pairs, generator)
+        dearer = prices[rows, None] > prices[drawn]
+        match scalar:
+            case "loss-against" | "loss-for":
+                logit = np.clip(scores[rows, None] - scores[drawn] + bias, -60, 60)
+                residual = (1 / (1 + np.exp(-logit)) - dearer).mean(axis=1)
+                factors[rows] = residual if scalar == "loss-against" else -residual
+            case "ordering":
+                factors[rows] = np.where(dearer, 1.0, -1.0).mean(axis=1)
+            case "dearer" | "cheaper":
+                factors[rows] = 1.0 if scalar == "dearer" else -1.0
+    return np.where(valid, factors, 0.0), np.where(valid, pairs, 0).astype(np.int32)
 
 
 def _embed(features: NDArray[np.floating], embedding: PooledEmbedding) -> NDArray[np.float64]:

@@ -79,6 +79,12 @@ class FeatureLearner(nn.Module, ABC):
         """`K`, the pooled features of a house."""
         return self.embedding.in_features
 
+    @property
+    def linear_weight(self) -> NDArray[np.float32] | None:
+        """`W` ``(D, K)`` of a linear embedding, whose gradient is the same for every house; else None."""
+        linear = isinstance(self.embedding, LinearEmbedding)
+        return self.embedding.weight.detach().numpy() if linear else None
+
     def silence(self) -> None:
         """Let the embedding be 0 for every house."""
         with torch.no_grad():
