@@ -23,11 +23,10 @@ from sklearn.utils import Tags
 from housevis.core.config import PricingSection
 from housevis.core.errors import ModelError
 from housevis.pricing.attributes import LOCATION
-from housevis.pricing.boosters import fit_boosters, mean_contributions, mean_prediction
+from housevis.pricing.boosted import Boosted
 from housevis.pricing.comparables import ComparableSales
-from housevis.pricing.linear_base import LinearBase
 from housevis.pricing.market_index import MarketIndex, fit_market_index
-from housevis.pricing.model_files import Boosters, read_model, write_model
+from housevis.pricing.model_files import read_model, write_model
 from housevis.pricing.sale_table import SaleTable, read_prices, read_table
 
 Array = NDArray[np.float64]
@@ -80,7 +79,7 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
         feature_fraction: Share of the features that a tree is grown from.
         row_fraction: Share of the sales that a tree is grown from.
         boosters: Boosters of different seeds that are averaged.
-        linear_base: Whether a linear model of the attributes comes first
+        linear_base: Whether a linear model of the features comes first
             (:mod:`housevis.pricing.linear_base`), and the boosting learns
             what it leaves.
         market_index: ``"none"``, or the kind of index
@@ -100,11 +99,11 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
 
     Attributes:
         attributes_: Names of the A attributes.
-        without_picture_, with_picture_: The boosters; empty where there is
+        without_picture_, with_picture_: The boosters and their linear base
+            (:class:`housevis.pricing.boosted.Boosted`); None where there is
             no attribute, or no visual feature.
         market_index_: The fitted market index, or None.
         comparables_: The fitted comparable sales, or None.
-        linear_base_: The fitted linear model, or None.
         sales_, sales_with_picture_: How many sales it was fitted on.
         data_fingerprint_: Hex SHA-256 over the training table, the prices and
             the parameters.
@@ -227,17 +226,13 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
         if self.comparables and set(LOCATION) <= set(self.attributes_):
             self.comparables_ = ComparableSales(self.comparables, self.attributes_)
             features = np.hstack([features, self.comparables_.fit_transform(table.sales(), target)])
-        self.linear_base_: LinearBase | None = None
-        if self.linear_base and features.shape[1]:
-            self.linear_base_ = LinearBase.fit(features, target)
-            target = target - self.linear_base_.predict(features)
-        self.without_picture_: Boosters = ()
-        self.with_picture_: Boosters = ()
+        self.without_picture_: Boosted | None = None
+        self.with_picture_: Boosted | None = None
         if features.shape[1]:
-            self.without_picture_ = fit_boosters(section, features, target, self.seed, self.num_threads)
+            self.without_picture_ = Boosted.fit(section, features, target, self.seed, self.num_threads)
         if self.visual_names:
             both = np.column_stack([features, table.visual])[pictured]
-            self.with_picture_ = fit_boosters(section, both, target[pictured], self.seed, self.num_threads)
+            self.with_picture_ = Boosted.fit(section, both, target[pictured], self.seed, self.num_threads)
         self.data_fingerprint_ = table.digest(price, self.parameters())
         return self
 
@@ -259,10 +254,10 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
         """
         table = self._read(X)
         pictured = table.pictured
-        log_price, features = self._level(table)
-        if self.with_picture_:
+        log_price, features = self._known(table)
+        if self.with_picture_ is not None:
             both = np.column_stack([features, table.visual])[pictured]
-            log_price[pictured] += mean_prediction(self.with_picture_, both, self.num_threads)
+            log_price[pictured] += self.with_picture_.predict(both, self.num_threads)
         log_price[~pictured] += self._plain_log_price(features[~pictured])
         return np.exp(log_price)
 
@@ -294,7 +289,7 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
         table = self._read(X, visual_needed=False)
         if not self.attributes_:
             raise ModelError("the model is not fitted on attributes", remedy="Give it an attribute.")
-        log_price, features = self._level(table)
+        log_price, features = self._known(table)
         return np.exp(log_price + self._plain_log_price(features))
 
     def contributions(self, X: Any) -> NDArray[np.float64]:
@@ -319,16 +314,12 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
         count = features.shape[1]
         phi = np.zeros((len(table), count + len(self.visual_names) + 1))
         phi[:, -1] = self.typical_log_price_
-        if self.with_picture_:
+        if self.with_picture_ is not None:
             both = np.column_stack([features, table.visual])[pictured]
-            phi[pictured] = mean_contributions(self.with_picture_, both, self.num_threads)
-        if self.without_picture_:
-            plain = mean_contributions(self.without_picture_, features[~pictured], self.num_threads)
+            phi[pictured] = self.with_picture_.contributions(both, self.num_threads)
+        if self.without_picture_ is not None:
+            plain = self.without_picture_.contributions(features[~pictured], self.num_threads)
             phi[~pictured, :count], phi[~pictured, -1] = plain[:, :-1], plain[:, -1]
-        if self.linear_base_ is not None:
-            linear = self.linear_base_.contributions(features)
-            phi[:, :count] += linear[:, :-1]
-            phi[:, -1] += linear[:, -1]
         if self.market_index_ is None:
             return phi
         return np.insert(phi, self.attributes_.index(MARKET), market, axis=1)
@@ -424,18 +415,11 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
             return np.zeros(len(table)), features
         return self.market_index_.level(table.sale_dates), features
 
-    def _level(self, table: SaleTable) -> tuple[Array, Array]:
-        """What is known of the log price ``(n,)`` before the trees, and what the boosters see."""
-        market, features = self._known(table)
-        if self.linear_base_ is None:
-            return market, features
-        return market + self.linear_base_.predict(features), features
-
     def _plain_log_price(self, features: Array) -> Array:
         """What the boosters without picture add ``(n,)``; the median sale where there are none."""
-        if not self.without_picture_:
+        if self.without_picture_ is None:
             return np.full(len(features), self.typical_log_price_)
-        return mean_prediction(self.without_picture_, features, self.num_threads)
+        return self.without_picture_.predict(features, self.num_threads)
 
     def _read(self, X: Any, *, visual_needed: bool = True) -> SaleTable:
         self._check_fitted()

@@ -10,6 +10,7 @@ import lightgbm
 import numpy as np
 
 from housevis.core.errors import ModelError
+from housevis.pricing.boosted import Boosted
 from housevis.pricing.boosters import damaged, read_artefact, write_artefact
 from housevis.pricing.comparables import ComparableSales
 from housevis.pricing.linear_base import LinearBase
@@ -18,7 +19,6 @@ from housevis.pricing.market_index import MarketIndex
 if TYPE_CHECKING:
     from housevis.pricing.model import HousePriceModel
 
-Boosters = tuple[lightgbm.Booster, ...]
 
 _KIND: Final = "house-price-model"
 _PLAIN: Final = ("data_fingerprint", "n_features_in", "sales", "sales_with_picture", "typical_log_price")
@@ -38,15 +38,18 @@ def write_model(model: HousePriceModel, folder: Path) -> None:
         "attributes": list(model.attributes_),
         "feature_names_in": list(getattr(model, "feature_names_in_", ())),
         "market_index": None if model.market_index_ is None else model.market_index_.to_dict(),
-        "linear_base": None if model.linear_base_ is None else model.linear_base_.to_dict(),
         "comparables": model.comparables_ is not None,
     }
     if model.comparables_ is not None:
         model.comparables_.save(folder)
     boosters: dict[str, lightgbm.Booster | None] = {}
+    bases = {}
     for group in _GROUPS:
-        found: Boosters = getattr(model, f"{group}_")
-        boosters |= {_file_name(group, number): booster for number, booster in enumerate(found)}
+        side: Boosted | None = getattr(model, f"{group}_")
+        if side is not None:
+            bases[group] = None if side.base is None else side.base.to_dict()
+            boosters |= {_file_name(group, number): booster for number, booster in enumerate(side.boosters)}
+    facts["linear_base"] = bases
     write_artefact(folder, "model", _KIND, facts, boosters)
 
 
@@ -68,11 +71,9 @@ def read_model(kind: type[HousePriceModel], folder: Path, num_threads: int) -> H
             model.feature_names_in_ = np.asarray(facts["feature_names_in"], dtype=object)
         index = facts["market_index"]
         model.market_index_ = None if index is None else MarketIndex.from_dict(index)
-        base = facts["linear_base"]
-        model.linear_base_ = None if base is None else LinearBase.from_dict(base)
         model.comparables_ = ComparableSales.load(folder) if facts["comparables"] else None
         for group in _GROUPS:
-            setattr(model, f"{group}_", _group(group, boosters))
+            setattr(model, f"{group}_", _side(group, boosters, facts["linear_base"]))
     except (KeyError, TypeError, AttributeError):
         raise damaged(folder / "model.json", _KIND) from None
     except ModelError as problem:
@@ -82,11 +83,16 @@ def read_model(kind: type[HousePriceModel], folder: Path, num_threads: int) -> H
     return model
 
 
-def _group(group: str, boosters: Mapping[str, lightgbm.Booster | None]) -> Boosters:
+def _side(
+    group: str, boosters: Mapping[str, lightgbm.Booster | None], bases: Mapping[str, Any]
+) -> Boosted | None:
+    if group not in bases:
+        return None
     found: list[lightgbm.Booster] = []
     while (booster := boosters.get(_file_name(group, len(found)))) is not None:
         found.append(booster)
-    return tuple(found)
+    base = bases[group]
+    return Boosted(None if base is None else LinearBase.from_dict(base), tuple(found))
 
 
 def _file_name(group: str, number: int) -> str:

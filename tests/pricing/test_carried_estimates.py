@@ -44,8 +44,8 @@ def test_the_features_of_both_boosters(model) -> None:
     assert model.features_ == (*FIVE, *names, *VISUAL)
     assert all(name.startswith("comparable_") for name in names)
     boosted = len(FIVE) - 1 + len(names)
-    assert [booster.num_feature() for booster in model.without_picture_] == [boosted] * 2
-    assert [booster.num_feature() for booster in model.with_picture_] == [boosted + 4] * 2
+    assert [booster.num_feature() for booster in model.without_picture_.boosters] == [boosted] * 2
+    assert [booster.num_feature() for booster in model.with_picture_.boosters] == [boosted + 4] * 2
 
 
 def test_contributions_and_index_sum_to_the_log_estimate(table, model) -> None:
