@@ -9,14 +9,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from housevis.explain.compression import compressed
 from housevis.explain.database import SCALARS, ChannelOrder, GradWeightDatabase, GradWeightsAbout, Scalar
 from housevis.explain.gradweights import rank_grad_weights
 from housevis.explain.heatmap import Heatmap, Status, heat_to_png, heatmaps_of, shared_scale
 from housevis.explain.metrics import HeatRatio, HeatShare, heat_ratio
-from housevis.explain.transfer import Transfer, Transferred
+from housevis.explain.transfer import Lender, Transfer, Transferred
 
 if TYPE_CHECKING:
     from housevis.explain.embeddingcam import PriceBands, embedding_cam, mean_proxies, single_point_proxies
+    from housevis.explain.example_weights import averaged_grad_weights, embedding_grad_weights
+    from housevis.explain.examples import NPairs, OwnFeature, OwnPrice, RankPairs, Triplets
     from housevis.explain.filters import FilterSearch, FilterSettings
     from housevis.explain.gradcam import (
         example_grad_weights,
@@ -35,8 +38,15 @@ _LOADED_ON_USE = {
     "FilterSearch": "filters",
     "FilterSettings": "filters",
     "LinearHead": "networks",
+    "NPairs": "examples",
+    "OwnFeature": "examples",
+    "OwnPrice": "examples",
     "PriceBands": "embeddingcam",
+    "RankPairs": "examples",
+    "Triplets": "examples",
+    "averaged_grad_weights": "example_weights",
     "embedding_cam": "embeddingcam",
+    "embedding_grad_weights": "example_weights",
     "example_grad_weights": "gradcam",
     "grad_cam": "gradcam",
     "keep_top": "gradcam",
@@ -62,13 +72,22 @@ __all__ = [
     "HeatRatio",
     "HeatShare",
     "Heatmap",
+    "Lender",
     "LinearHead",
+    "NPairs",
+    "OwnFeature",
+    "OwnPrice",
     "PriceBands",
+    "RankPairs",
     "Scalar",
     "Status",
     "Transfer",
     "Transferred",
+    "Triplets",
+    "averaged_grad_weights",
+    "compressed",
     "embedding_cam",
+    "embedding_grad_weights",
     "example_grad_weights",
     "grad_cam",
     "heat_ratio",

@@ -202,26 +202,63 @@ def draw_partners(
         Rows of the partners ``(N, P)``, and which houses have any partner at
         all ``(N,)``; the row of a house without one means nothing.
     """
-    partners = _Partners(prices)
+    partners = Partners(prices)
     return partners.draw(slice(None), pairs, generator), partners.different > 0
 
 
-class _Partners:
-    """Houses in the order of their prices, so that those of another price are two ranges."""
+class Partners:
+    """Houses in the order of their prices, so that those of another price are two ranges.
 
-    def __init__(self, prices: NDArray[np.floating]) -> None:
+    Args:
+        prices: ``(N,)``; any numbers will do, such as those of classes.
+
+    Attributes:
+        different: How many have another price, ``(N,)``.
+    """
+
+    def __init__(self, prices: NDArray[np.generic]) -> None:
         self._order = np.argsort(prices, kind="stable")
         ordered = prices[self._order]
         self._first = np.searchsorted(ordered, prices, side="left")
         self._same = np.searchsorted(ordered, prices, side="right") - self._first
+        self._own = np.empty(len(prices), dtype=np.intp)
+        self._own[self._order] = np.arange(len(prices))
         self.different = len(prices) - self._same
 
-    def draw(self, rows: slice, pairs: int, generator: np.random.Generator) -> NDArray[np.intp]:
-        """Partners ``(n, P)`` of some houses; those of all rows in turn are those of all at once."""
+    def draw(self, rows: slice, count: int, generator: np.random.Generator) -> NDArray[np.intp]:
+        """Houses of another price, with replacement.
+
+        Args:
+            rows: For which houses; drawn for all in turn they are as drawn for all at once.
+            count: How many for each, `P`.
+            generator: Source of the draw.
+
+        Returns:
+            Rows ``(n, P)``; they mean nothing for a house of whose price all are.
+        """
         first, same, different = (part[rows, None] for part in (self._first, self._same, self.different))
-        drawn = (generator.random((len(first), pairs)) * different).astype(np.intp)
+        drawn = (generator.random((len(first), count)) * different).astype(np.intp)
         drawn += np.where(drawn >= first, same, 0)
         return self._order[np.minimum(drawn, len(self._order) - 1)]
+
+    def draw_equal(
+        self, rows: slice, count: int, generator: np.random.Generator
+    ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Other houses of the same price, with replacement.
+
+        Args:
+            rows: For which houses.
+            count: How many for each, `P`.
+            generator: Source of the draw.
+
+        Returns:
+            Rows ``(n, P)``, and which houses have any ``(n,)``; the rows of
+            one without mean nothing.
+        """
+        first, same, own = (part[rows, None] for part in (self._first, self._same, self._own))
+        drawn = first + (generator.random((len(first), count)) * (same - 1)).astype(np.intp)
+        drawn += drawn >= own
+        return self._order[np.minimum(drawn, len(self._order) - 1)], same[:, 0] > 1
 
 
 def pair_factors(
@@ -255,7 +292,7 @@ def pair_factors(
         raise ModelError(
             f"there is no scalar {scalar!r} to explain", remedy=f"Choose one of {', '.join(SCALARS)}."
         )
-    partners = _Partners(prices)
+    partners = Partners(prices)
     valid = partners.different > 0
     if not valid.any():
         raise ModelError(

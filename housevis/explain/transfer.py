@@ -10,14 +10,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from housevis.core.errors import ModelError
 from housevis.explain.database import GradWeightDatabase
+from housevis.explain.gradweights import keep_top_channels
 from housevis.explain.heatmap import Status, is_flat
+from housevis.explain.neighbours import IndexKind, neighbour_index
+
+Lender = Literal["nearest", "random", "mean"]
+"""Whose weights a house gets.
+
+``nearest``: those of the nearest training house (C section 3.3). ``random``:
+those of any training house. ``mean``: the mean weights of all of them. The
+last two are what the first has to beat.
+"""
 
 NO_NEIGHBOUR = -1
 """Row of the neighbour where there is none."""
@@ -29,8 +39,9 @@ class Transferred:
 
     Attributes:
         heats: float32 ``(n, h, w)``, at least 0 and finite; all 0 where there is no neighbour.
-        neighbours: int64 ``(n,)``, rows of the database; -1 = none.
-        neighbour_house_ids: ``n`` ids; None = none.
+        neighbours: int64 ``(n,)``, rows of the database; -1 = none, or all of them.
+        neighbour_house_ids: ``n`` ids; None = none. In a compressed database
+            the training house that is nearest to the centre.
         statuses: ``n`` times ``"ok"``, ``"flat"`` or ``"no neighbour"``.
     """
 
@@ -41,24 +52,51 @@ class Transferred:
 
 
 class Transfer:
-    """A grad-weight database with an exact index over its embeddings.
+    """A grad-weight database with an index over its embeddings.
 
     Houses of the database that have nothing to lend are never neighbours:
     those without a valid pair, and those whose weights are all zero.
 
     Args:
         database: The grad-weights of the houses that may lend them.
+        lender: Whose weights a house gets.
+        index: How the nearest house is looked up.
+        seed: Of the draws of the lender ``"random"``, which go on from one
+            batch to the next.
+
+    Raises:
+        ModelError: There is no such lender or index.
     """
 
-    def __init__(self, database: GradWeightDatabase) -> None:
+    def __init__(
+        self,
+        database: GradWeightDatabase,
+        *,
+        lender: Lender = "nearest",
+        index: IndexKind = "auto",
+        seed: int = 1,
+    ) -> None:
+        lenders_known = get_args(Lender)
+        if lender not in lenders_known:
+            raise ModelError(
+                f"there is no lender {lender!r}", remedy=f"Choose one of {', '.join(lenders_known)}."
+            )
         self.database = database
-        self._rows = np.flatnonzero((database.pairs > 0) & (database.scales > 0))
-        self._index = faiss.IndexFlatL2(database.embeddings.shape[1])
-        self._index.add(np.ascontiguousarray(database.embeddings[self._rows]))
+        self.lender = lender
+        self._rows = lending_rows(database)
+        vectors = database.embeddings
+        if len(self._rows) < len(database):
+            vectors = vectors[self._rows]
+        self._index = neighbour_index(vectors, index)
+        self._generator = np.random.default_rng(seed)
+        self._mean = mean_weights(database, self._rows) if lender == "mean" else None
         lenders = [database.house_ids[row] for row in self._rows]
         self._code = {house_id: code for code, house_id in enumerate(dict.fromkeys(lenders))}
         self._codes = np.array([self._code[house_id] for house_id in lenders], dtype=np.int64)
         self._most_rows_of_a_house = max(Counter(lenders).values(), default=0)
+        self._by_house = np.argsort(self._codes, kind="stable")
+        self._rows_of_house = np.bincount(self._codes, minlength=len(self._code))
+        self._first_of_house = np.cumsum(self._rows_of_house) - self._rows_of_house
 
     def nearest(
         self, embeddings: NDArray[np.floating], exclude_house_ids: Sequence[str | None] | None = None
@@ -77,32 +115,66 @@ class Transfer:
         Raises:
             ModelError: The shapes do not fit.
         """
-        queries = np.ascontiguousarray(embeddings, dtype=np.float32)
-        if queries.ndim != 2 or queries.shape[1] != self._index.d:
-            raise ModelError(
-                f"the embeddings have the shape {queries.shape}, but the grad-weight database "
-                f"is of dimension {self._index.d}",
-                remedy="Use the siamese of the same run.",
-            )
-        if exclude_house_ids is not None and len(exclude_house_ids) != len(queries):
-            raise ModelError(
-                f"there are {len(exclude_house_ids)} houses to exclude for {len(queries)} embeddings"
-            )
-        finite = np.asarray(np.isfinite(queries).all(axis=1))
+        queries, excluded = self._checked(embeddings, exclude_house_ids)
         if len(queries) == 0 or len(self._rows) == 0:
             return np.full(len(queries), NO_NEIGHBOUR, dtype=np.int64)
-        excluded = np.full(len(queries), -1, dtype=np.int64)
-        if exclude_house_ids is not None:
-            excluded[:] = [
-                -1 if house_id is None else self._code.get(house_id, -1) for house_id in exclude_house_ids
-            ]
+        finite = np.isfinite(queries).all(axis=1)
+        asked = np.where(finite[:, None], queries, np.float32(0))
+        if self.database.about.normalised:
+            asked = asked / np.maximum(np.linalg.norm(asked, axis=1, keepdims=True), 1e-12)
         wanted = 1 + (self._most_rows_of_a_house if (excluded >= 0).any() else 0)
-        _, found = self._index.search(
-            np.where(finite[:, None], queries, np.float32(0)), min(wanted, len(self._rows))
-        )
+        found = self._index.search(asked, min(wanted, len(self._rows)))
         allowed = (self._codes[found] != excluded[:, None]) & (found >= 0)
         first = np.take_along_axis(found, allowed.argmax(axis=1)[:, None], axis=1)[:, 0]
         return np.where(allowed.any(axis=1) & finite, self._rows[first], NO_NEIGHBOUR)
+
+    def random(
+        self, embeddings: NDArray[np.floating], exclude_house_ids: Sequence[str | None] | None = None
+    ) -> NDArray[np.int64]:
+        """Any house that may lend its weights, each as likely as the other.
+
+        Args:
+            embeddings: ``(n, D)``.
+            exclude_house_ids: See :meth:`nearest`.
+
+        Returns:
+            Rows of the database int64 ``(n,)``; -1 where there is none, or
+            where the embedding is not finite.
+
+        Raises:
+            ModelError: The shapes do not fit.
+        """
+        queries, excluded = self._checked(embeddings, exclude_house_ids)
+        draws = self._generator.random(len(queries))
+        if len(self._rows) == 0:
+            return np.full(len(queries), NO_NEIGHBOUR, dtype=np.int64)
+        own = np.where(excluded >= 0, self._rows_of_house[excluded], 0)
+        others = len(self._rows) - own
+        place = (draws * others).astype(np.int64)
+        place += np.where(place >= self._first_of_house[excluded], own, 0)
+        rows = self._rows[self._by_house[np.minimum(place, len(self._rows) - 1)]]
+        return np.where((others > 0) & np.isfinite(queries).all(axis=1), rows, NO_NEIGHBOUR)
+
+    def _checked(
+        self, embeddings: NDArray[np.floating], exclude_house_ids: Sequence[str | None] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Queries ``(n, D)``, and the number of the house that each excludes; -1 = none."""
+        queries = np.ascontiguousarray(embeddings, dtype=np.float32)
+        dimension = self.database.embeddings.shape[1]
+        if queries.ndim != 2 or queries.shape[1] != dimension:
+            raise ModelError(
+                f"the embeddings have the shape {queries.shape}, but the grad-weight database "
+                f"is of dimension {dimension}",
+                remedy="Use the siamese of the same run.",
+            )
+        if exclude_house_ids is None:
+            return queries, np.full(len(queries), -1, dtype=np.int64)
+        if len(exclude_house_ids) != len(queries):
+            raise ModelError(
+                f"there are {len(exclude_house_ids)} houses to exclude for {len(queries)} embeddings"
+            )
+        codes = [-1 if house_id is None else self._code.get(house_id, -1) for house_id in exclude_house_ids]
+        return queries, np.array(codes, dtype=np.int64)
 
     def explain(
         self,
@@ -110,7 +182,7 @@ class Transfer:
         embeddings: NDArray[np.floating],
         exclude_house_ids: Sequence[str | None] | None = None,
     ) -> Transferred:
-        """Heat maps ``ReLU(sum_k alpha_k A_k)`` with the neighbour's weights (C eq. 4).
+        """Heat maps ``ReLU(sum_k alpha_k A_k)`` with the lender's weights (C eq. 4).
 
         Args:
             maps: Feature maps of the houses to explain, ``(n, K, h, w)``.
@@ -132,14 +204,11 @@ class Transfer:
                 f"the feature maps are {maps.shape}, not ({len(embeddings)}, {channels_in_all}, h, w)",
                 remedy="Use the backbone of the same run.",
             )
-        neighbours = self.nearest(embeddings, exclude_house_ids)
-        lent = neighbours >= 0
+        neighbours, lent = self._lenders(embeddings, exclude_house_ids)
         heats = np.zeros((len(maps), *maps.shape[2:]), dtype=np.float32)
-        if lent.any():
-            rows = neighbours[lent]
-            heats[lent] = top_channel_map(
-                maps, np.flatnonzero(lent), self.database.channels[rows], self.database.weights_of(rows)
-            )
+        houses = np.flatnonzero(lent)
+        if len(houses):
+            heats[houses] = top_channel_map(maps, houses, *self._weights(neighbours[houses]))
         broken = ~np.isfinite(heats).all(axis=(1, 2))
         heats[broken] = 0
         flat = is_flat(heats)
@@ -155,6 +224,71 @@ class Transfer:
             ),
             statuses=tuple(statuses),
         )
+
+    def _lenders(
+        self, embeddings: NDArray[np.floating], exclude_house_ids: Sequence[str | None] | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Rows of the lenders, -1 = none or all, and which houses get weights."""
+        if self._mean is None:
+            look_up = self.nearest if self.lender == "nearest" else self.random
+            rows = look_up(embeddings, exclude_house_ids)
+            return rows, rows >= 0
+        queries, _ = self._checked(embeddings, exclude_house_ids)
+        able = np.isfinite(queries).all(axis=1) & (len(self._rows) > 0)
+        return np.full(len(queries), NO_NEIGHBOUR, dtype=np.int64), able
+
+    def _weights(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
+        """Channels and weights ``(n, M)`` that the lenders lend."""
+        if self._mean is None:
+            return self.database.channels[rows], self.database.weights_of(rows)
+        channels, weights = self._mean
+        shape = (len(rows), len(channels))
+        return np.broadcast_to(channels, shape), np.broadcast_to(weights, shape)
+
+
+def lending_rows(database: GradWeightDatabase) -> NDArray[np.intp]:
+    """Rows of the houses that have something to lend: a valid pair, and weights that are not all zero."""
+    return np.flatnonzero((database.pairs > 0) & (database.scales > 0))
+
+
+def mean_weights(
+    database: GradWeightDatabase, rows: NDArray[np.intp]
+) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
+    """The mean grad-weights of some houses, their highest channels kept; a channel not stored counts as 0.
+
+    Args:
+        database: The grad-weights.
+        rows: Which houses.
+
+    Returns:
+        Channels and weights ``(M,)``.
+    """
+    sums = summed_weights(database, rows, np.zeros(len(rows), dtype=np.intp), 1)
+    means = sums / max(len(rows), 1)
+    channels, relative, scale = keep_top_channels(means, min(database.top_channels, means.shape[1]))
+    return channels[0], relative[0].astype(np.float32) * scale
+
+
+def summed_weights(
+    database: GradWeightDatabase, rows: NDArray[np.intp], groups: NDArray[np.intp], count: int
+) -> NDArray[np.float64]:
+    """Sums of grad-weights by group, a channel that is not stored counting as 0.
+
+    Args:
+        database: The grad-weights.
+        rows: Which houses, ``(r,)``.
+        groups: The group of each, from 0, ``(r,)``.
+        count: Groups, `C`.
+
+    Returns:
+        float64 ``(C, K)``.
+    """
+    channels_in_all = database.about.channels_in_all
+    places = groups[:, None] * channels_in_all + database.channels[rows]
+    sums = np.bincount(
+        places.ravel(), weights=database.weights_of(rows).ravel(), minlength=count * channels_in_all
+    )
+    return sums.reshape(count, channels_in_all)
 
 
 def top_channel_map(

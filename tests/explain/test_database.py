@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,9 @@ def test_missing_and_damaged_files(make_database, tmp_path: Path) -> None:
         (lambda tensors, about: about.update(about="[]"), "description"),
         (lambda tensors, about: tensors.update(house_ids=np.frombuffer(b"\xff", np.uint8)), "description"),
         (
-            lambda tensors, about: tensors.update(house_ids=np.frombuffer(b"[1, [2]]", np.uint8)),
+            lambda tensors, about: tensors.update(
+                house_ids=np.frombuffer(zlib.compress(b"[1, [2]]"), np.uint8)
+            ),
             "description",
         ),
     ],
@@ -137,3 +140,38 @@ def test_houses_can_be_left_out(make_database, tmp_path: Path) -> None:
     assert without.weights_of(range(17)).tolist() == database.weights_of(kept).tolist()
     without.save(tmp_path / "weights.safetensors")
     assert GradWeightDatabase.load(tmp_path / "weights.safetensors").house_ids == without.house_ids
+
+
+def test_a_database_of_the_first_format_still_loads(make_database, tmp_path: Path) -> None:
+    """Ids were not compressed, and nothing was said of senses and methods."""
+    path = tmp_path / "weights.safetensors"
+    database = make_database()
+    database.save(path)
+
+    def as_it_was(tensors, metadata) -> None:
+        about = json.loads(metadata["about"])
+        first = (
+            "scalar",
+            "pairs",
+            "channel_order",
+            "channels_in_all",
+            "cells",
+            "seed",
+            "backbone_fingerprint",
+            "model_id",
+        )
+        metadata["about"] = json.dumps({name: about[name] for name in first})
+        metadata["format"] = "housevis-grad-weights-1"
+        tensors["house_ids"] = np.frombuffer(json.dumps(database.house_ids).encode(), dtype=np.uint8)
+
+    rewrite(path, as_it_was)
+    loaded = GradWeightDatabase.load(path)
+    assert loaded.house_ids == database.house_ids
+    assert loaded.about == database.about
+    assert loaded.weights.tolist() == database.weights.tolist()
+
+
+def test_ids_are_compressed(make_database, tmp_path: Path) -> None:
+    ids = [f"a-rather-long-name-of-a-house-{number:09d}" for number in range(2000)]
+    make_database(houses=2000, house_ids=ids).save(tmp_path / "weights.safetensors")
+    assert load_file(tmp_path / "weights.safetensors")["house_ids"].nbytes < 10 * 2000

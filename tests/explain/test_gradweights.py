@@ -14,7 +14,7 @@ from housevis.core.config import SiameseSection, VisionSection
 from housevis.core.errors import ModelError
 from housevis.explain import SCALARS, rank_grad_weights
 from housevis.explain.gradcam import layer_grad_weights, rank_scalar
-from housevis.explain.gradweights import draw_partners, keep_top_channels, pair_factors
+from housevis.explain.gradweights import Partners, draw_partners, keep_top_channels, pair_factors
 from housevis.vision.backbones import load_backbone
 from housevis.vision.networks import PictureNetwork
 from housevis.vision.objectives import fit_learner
@@ -337,3 +337,38 @@ def test_the_highest_weights_are_kept_in_order(alpha: np.ndarray, top: int) -> N
     assert np.isfinite(weights).all()
     restored = weights.astype(np.float32) * scales[:, None]
     assert np.abs(restored - values).max() <= 1e-3 * scales.max()
+
+
+@pytest.mark.parametrize("scalar", SCALARS)
+@pytest.mark.parametrize("order", ["weight", "effect"])
+def test_a_linear_embedding_ranked_once_per_sign_is_the_same(
+    scalar: str, order: str, make_database, siamese
+) -> None:
+    class Known(type(siamese["embedding"])):  # type: ignore[misc]
+        @property
+        def linear_weight(self) -> np.ndarray:
+            return self.weight
+
+    plain = siamese["embedding"]
+    known = Known(plain.weight, plain.bias)
+    settings = {"scalar": scalar, "channel_order": order, "picture_channels": 10, "pairs": 9}
+    slow, fast = make_database(**settings), make_database(embedding=known, **settings)
+    assert fast.channels.tolist() == slow.channels.tolist()
+    assert fast.pairs.tolist() == slow.pairs.tolist()
+    np.testing.assert_allclose(fast.weights_of(range(20)), slow.weights_of(range(20)), rtol=2e-3, atol=1e-7)
+
+
+def test_drawing_by_chunks_is_drawing_at_once(monkeypatch, make_database) -> None:
+    whole = make_database(scalar="loss-against")
+    monkeypatch.setattr("housevis.explain.gradweights._CHUNK", 7)
+    assert make_database(scalar="loss-against").scales.tolist() == whole.scales.tolist()
+
+
+def test_partners_of_the_same_value_are_others() -> None:
+    values = np.array([2, 1, 2, 2, 5, 1])
+    partners = Partners(values)
+    drawn, able = partners.draw_equal(slice(0, 6), 300, np.random.default_rng(0))
+    assert able.tolist() == [True, True, True, True, False, True]
+    assert set(drawn[0].tolist()) == {2, 3}
+    assert set(drawn[2].tolist()) == {0, 3}
+    assert set(drawn[1].tolist()) == {5}

@@ -7,7 +7,7 @@ import pytest
 
 from housevis.core.errors import ModelError
 from housevis.explain import GradWeightDatabase, Transfer
-from housevis.explain.transfer import NO_NEIGHBOUR
+from housevis.explain.transfer import NO_NEIGHBOUR, top_channel_map
 
 
 @pytest.fixture
@@ -119,3 +119,64 @@ def test_what_does_not_fit_is_one_message(database, maps) -> None:
         transfer.nearest(np.zeros((2, 4)))
     with pytest.raises(ModelError, match="1 houses to exclude for 2"):
         transfer.nearest(np.zeros((2, 3)), ["a"])
+
+
+def test_a_random_lender_is_any_other_house_that_may_lend(database) -> None:
+    pairs = database.pairs.copy()
+    pairs[3] = 0
+    ids = ("twice", "twice", *database.house_ids[2:])
+    some = dataclasses.replace(database, pairs=pairs, house_ids=ids)
+    transfer = Transfer(some, lender="random", seed=5)
+    rows = np.concatenate([transfer.random(some.embeddings[:2], ["twice", None]) for _ in range(2000)])
+    first, second = rows[::2], rows[1::2]
+    assert set(first.tolist()) == set(range(20)) - {0, 1, 3}
+    assert set(second.tolist()) == set(range(20)) - {3}
+    assert np.bincount(second, minlength=20)[[0, 19]] == pytest.approx([2000 / 19] * 2, rel=0.5)
+    again = Transfer(some, lender="random", seed=5)
+    assert again.random(some.embeddings[:2], ["twice", None]).tolist() == rows[:2].tolist()
+
+
+def test_a_random_lender_is_named_and_lends_its_weights(database, maps) -> None:
+    result = Transfer(database, lender="random").explain(maps, database.embeddings, database.house_ids)
+    lent = [
+        house not in (None, own)
+        for house, own in zip(result.neighbour_house_ids, database.house_ids, strict=True)
+    ]
+    assert all(lent)
+    row = int(result.neighbours[0])
+    expected = top_channel_map(maps, np.array([0]), database.channels[[row]], database.weights_of([row]))
+    assert result.heats[:1].tolist() == expected.tolist()
+    alone = dataclasses.replace(database, house_ids=("a",) * 20)
+    found = Transfer(alone, lender="random").explain(maps, database.embeddings, ["a"] * 20)
+    assert set(found.statuses) == {"no neighbour"}
+
+
+def test_the_mean_of_all_is_one_vector_for_every_house(make_database, maps) -> None:
+    database = make_database(scalar="ordering", top_channels=12, pairs=9)
+    result = Transfer(database, lender="mean").explain(maps, database.embeddings)
+    dense = np.zeros((20, 12))
+    np.put_along_axis(dense, database.channels.astype(int), database.weights_of(range(20)), axis=1)
+    expected = np.maximum(np.einsum("k,nkij->nij", dense.mean(axis=0), maps), 0)
+    assert result.heats == pytest.approx(expected, abs=2e-3 * expected.max())
+    assert set(result.neighbour_house_ids) == {None}
+    assert "no neighbour" not in result.statuses
+    embeddings = database.embeddings.copy()
+    embeddings[0] = np.nan
+    assert Transfer(database, lender="mean").explain(maps, embeddings).statuses[0] == "no neighbour"
+    empty = dataclasses.replace(database, pairs=np.zeros_like(database.pairs))
+    assert set(Transfer(empty, lender="mean").explain(maps, database.embeddings).statuses) == {"no neighbour"}
+
+
+def test_an_unknown_lender_or_index_is_one_message(database) -> None:
+    with pytest.raises(ModelError, match="no lender 'best'"):
+        Transfer(database, lender="best")
+    with pytest.raises(ModelError, match="no index 'fast'"):
+        Transfer(database, index="fast")
+
+
+def test_every_index_finds_the_same_neighbours(make_database) -> None:
+    database = make_database(houses=300)
+    queries = np.random.default_rng(3).normal(size=(50, 3)).astype(np.float32)
+    names = [database.house_ids[row] for row in range(50)]
+    found = [Transfer(database, index=kind).nearest(queries, names).tolist() for kind in ("exact", "tree")]
+    assert found[0] == found[1]
