@@ -36,7 +36,8 @@ from cub200_data import (
 )
 from cub200_features import COARSE, FINE, Trunk
 from cub200_methods import OBJECT, Lenders, View, all_methods
-from cub200_scores import Scores, Truth, chosen, difference, method_row, retrieval
+from cub200_removal import removal_study
+from cub200_scores import PLAIN, Scores, Truth, against_mean_map, chosen, method_row, retrieval
 from cub200_studies import (
     centre_sweep,
     channel_sweep,
@@ -67,8 +68,16 @@ PROJECT: Final = Path(__file__).resolve().parents[1]
 CROP: Final[Framing] = "centre crop"
 WHOLE: Final[Framing] = "whole picture"
 REGION_PIXELS: Final = 112
-PLAIN: Final = "mean feature map"
 STRICT: Final = (PLAIN, "EmbeddingCAM single point", "L2-CAF", f"{OBJECT}nearest neighbour")
+REMOVED: Final = (
+    "random network",
+    PLAIN,
+    "EmbeddingCAM single point",
+    "GC top-50, against",
+    "L2-CAF",
+    "positive weights, nearest neighbour",
+    f"{OBJECT}nearest neighbour",
+)
 RANDOMISED: Final = (
     "EmbeddingCAM single point",
     "GC top-50, against",
@@ -160,8 +169,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "retrieval": found,
         "references": fixed,
         "methods": [method_row(name, scores["held"][name], scores["test"][name], hits) for name in names],
-        "best": _best(best, candidates, scores, fixed),
+        "best": against_mean_map(
+            best, candidates, scores["held"], scores["test"], fixed["centre_box"]["iou"]
+        ),
         **kept,
+        "removal": _removed(parts["test"], lenders[0], options.removal_pictures),
         **_other_pictures(options, trunk, lenders[0]),
     }
 
@@ -247,6 +259,13 @@ def _randomised(part: Part, lender: Lenders) -> dict[str, Any]:
     }
 
 
+def _removed(part: Part, lender: Lenders, count: int) -> dict[str, Any]:
+    spread = np.linspace(0, len(part.pictures) - 1, min(count, len(part.pictures))).astype(int)
+    few = np.isin(np.arange(len(part.pictures)), spread)
+    some = Part(part.pictures.rows(few), part.trunk, part.untrained)
+    return removal_study(REMOVED, some.pictures, some.view(CROP), part.trunk, lender)
+
+
 def _references(parts: dict[str, Part]) -> dict[str, Any]:
     """Baselines that look at no picture, and the limits of the grids."""
     shares = np.round(np.arange(0.4, 0.96, 0.05), 2)
@@ -268,40 +287,6 @@ def _references(parts: dict[str, Part]) -> dict[str, Any]:
         "limits": {
             str(cells): float(heat_in_region(mask_on_grid(regions, cells, cells), regions).mean())
             for cells in (7, 14)
-        },
-    }
-
-
-def _best(
-    best: str, candidates: list[str], scores: dict[str, dict[str, Scores]], fixed: dict[str, Any]
-) -> dict[str, Any]:
-    held, test = scores["held"], scores["test"]
-    own, plain = test[best], test[PLAIN]
-    hits = own.hits(held[best].best_threshold)
-    plain_hits = plain.hits(held[PLAIN].best_threshold)
-    return {
-        "method": best,
-        "candidates": candidates,
-        "ratio_gain": difference(np.mean(own.ratios, axis=0), np.mean(plain.ratios, axis=0)),
-        "iou_gain": difference(hits, plain_hits),
-        "pointing_gain": difference(np.mean(own.points, axis=0), np.mean(plain.points, axis=0)),
-        "over_centre_box": float(hits.mean() - fixed["centre_box"]["iou"]),
-        "nearest_over_random": {
-            score: difference(first, second)
-            for score, first, second in (
-                (
-                    "ratio",
-                    np.mean(own.ratios, axis=0),
-                    np.mean(test[f"{OBJECT}random training picture"].ratios, axis=0),
-                ),
-                (
-                    "iou",
-                    hits,
-                    test[f"{OBJECT}random training picture"].hits(
-                        held[f"{OBJECT}random training picture"].best_threshold
-                    ),
-                ),
-            )
         },
     }
 
@@ -382,6 +367,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--backbone", default="efficientnet-lite0")
     parser.add_argument("--weights", type=Path, help="weights file of the backbone")
+    parser.add_argument("--removal-pictures", type=int, default=60, help="for insertion, deletion and ROAD")
     parser.add_argument("--cars", type=Path, help="CARS196: retrieval only")
     parser.add_argument("--coco", type=Path, help="MS COCO: birds of val2017")
     parser.add_argument("--cache", type=Path, default=platformdirs.user_cache_path("housevis") / "cub200")

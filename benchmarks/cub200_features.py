@@ -55,6 +55,10 @@ class Trunk:
             "pooled", pictures, framing, COARSE, lambda batch: batch.mean(axis=(2, 3)).astype(np.float32)
         )
 
+    def backbone(self, size: int) -> Backbone:
+        """The trained backbone for pictures of this size."""
+        return load_backbone(self.vision.model_copy(update={"image_size": size}))
+
     def _cached(
         self,
         what: str,
@@ -63,7 +67,7 @@ class Trunk:
         size: int,
         keep: Callable[[NDArray[np.float32]], NDArray],
     ) -> NDArray:
-        backbone = load_backbone(self.vision.model_copy(update={"image_size": size}))
+        backbone = self.backbone(size)
         names = "".join(f"{path.parent.name}/{path.name} {path.stat().st_size}\n" for path in pictures.paths)
         identity = f"{what} {pictures.name} {framing} {backbone.fingerprint} {self.untrained} {names}"
         file = self.folder / f"{what}-{hashlib.sha256(identity.encode()).hexdigest()[:20]}.safetensors"

@@ -24,6 +24,7 @@ from housevis.explain.localisation import (
 )
 
 REPEATS: Final = 2000
+PLAIN: Final = "mean feature map"
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,3 +176,38 @@ def chosen(
     """
     fit = [name for name in names if held[name].ratio >= least_ratio and held[name].point >= least_point]
     return max(fit or names, key=lambda name: float(held[name].curve.max()))
+
+
+def against_mean_map(
+    best: str,
+    candidates: Sequence[str],
+    held: Mapping[str, Scores],
+    test: Mapping[str, Scores],
+    centre_accuracy: float,
+) -> dict[str, Any]:
+    """What the chosen method gains over the mean feature map, over a box in the middle, and by its neighbour.
+
+    Args:
+        best: The chosen method, its name ending in where its weights come from.
+        candidates: What it was chosen from.
+        held: Scores on the held-back classes, which give every threshold.
+        test: Scores on the test classes.
+        centre_accuracy: Share that the box in the middle localises.
+    """
+    own, plain = test[best], test[PLAIN]
+    hits = own.hits(held[best].best_threshold)
+    drawn = best.split(": ")[0] + ": random training picture"
+    found = {
+        "method": best,
+        "candidates": list(candidates),
+        "ratio_gain": difference(np.mean(own.ratios, axis=0), np.mean(plain.ratios, axis=0)),
+        "iou_gain": difference(hits, plain.hits(held[PLAIN].best_threshold)),
+        "pointing_gain": difference(np.mean(own.points, axis=0), np.mean(plain.points, axis=0)),
+        "over_centre_box": float(hits.mean() - centre_accuracy),
+    }
+    other = test[drawn]
+    found["nearest_over_random"] = {
+        "ratio": difference(np.mean(own.ratios, axis=0), np.mean(other.ratios, axis=0)),
+        "iou": difference(hits, other.hits(held[drawn].best_threshold)),
+    }
+    return found
