@@ -54,7 +54,7 @@ def compressed(database: GradWeightDatabase, centres: int = CENTRES, *, seed: in
     used, group, sizes = np.unique(member[:, 0], return_inverse=True, return_counts=True)
     means = summed_weights(database, rows, group, len(used)) / sizes[:, None]
     channels, weights, scales = keep_top_channels(means, database.top_channels)
-    places = np.ascontiguousarray(search.centroids[used], dtype=np.float32)
+    places = np.ascontiguousarray(np.asarray(search.centroids)[used], dtype=np.float32)
     nearest = faiss.IndexFlatL2(points.shape[1])
     nearest.add(points)
     named = rows[nearest.search(places, 1)[1][:, 0]]

@@ -186,7 +186,9 @@ def _embedded(head: Head, features: Features) -> tuple[Tensor, NDArray[np.float6
         raise ModelError(
             f"features must be maps (N, K, h, w) or pooled (N, K), but these are {tuple(features.shape)}"
         )
-    parts, sums, squares = [], 0.0, 0.0
+    parts: list[Tensor] = []
+    sums: Tensor | float = 0.0
+    squares: Tensor | float = 0.0
     with torch.no_grad(), evaluating(head):
         for start in range(0, len(features), _CHUNK):
             maps = _maps(features, slice(start, start + _CHUNK))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, Protocol, get_args
+from typing import Any, Final, Literal, Protocol, get_args
 
 import faiss
 import numpy as np
@@ -99,7 +99,7 @@ class CodedLists:
         self._embeddings = embeddings
         rows, dimension = embeddings.shape
         lists = min(int(np.sqrt(rows)), rows // _TAUGHT_BY)
-        index = faiss.index_factory(dimension, f"IVF{lists},PQ{_parts(dimension)}x8np")
+        index: Any = faiss.index_factory(dimension, f"IVF{lists},PQ{_parts(dimension)}x8np")
         index.cp.niter = index.pq.cp.niter = _ROUNDS
         chosen = np.linspace(0, rows - 1, min(rows, max(lists * _TAUGHT_BY, _FEWEST_FOR_LISTS)))
         index.train(np.ascontiguousarray(embeddings[chosen.astype(np.intp)]))

@@ -118,7 +118,7 @@ class Transfer:
         queries, excluded = self._checked(embeddings, exclude_house_ids)
         if len(queries) == 0 or len(self._rows) == 0:
             return np.full(len(queries), NO_NEIGHBOUR, dtype=np.int64)
-        finite = np.isfinite(queries).all(axis=1)
+        finite = _finite(queries)
         asked = np.where(finite[:, None], queries, np.float32(0))
         if self.database.about.normalised:
             asked = asked / np.maximum(np.linalg.norm(asked, axis=1, keepdims=True), 1e-12)
@@ -153,7 +153,7 @@ class Transfer:
         place = (draws * others).astype(np.int64)
         place += np.where(place >= self._first_of_house[excluded], own, 0)
         rows = self._rows[self._by_house[np.minimum(place, len(self._rows) - 1)]]
-        return np.where((others > 0) & np.isfinite(queries).all(axis=1), rows, NO_NEIGHBOUR)
+        return np.where((others > 0) & _finite(queries), rows, NO_NEIGHBOUR)
 
     def _checked(
         self, embeddings: NDArray[np.floating], exclude_house_ids: Sequence[str | None] | None
@@ -234,7 +234,7 @@ class Transfer:
             rows = look_up(embeddings, exclude_house_ids)
             return rows, rows >= 0
         queries, _ = self._checked(embeddings, exclude_house_ids)
-        able = np.isfinite(queries).all(axis=1) & (len(self._rows) > 0)
+        able = _finite(queries) & (len(self._rows) > 0)
         return np.full(len(queries), NO_NEIGHBOUR, dtype=np.int64), able
 
     def _weights(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
@@ -285,10 +285,14 @@ def summed_weights(
     """
     channels_in_all = database.about.channels_in_all
     places = groups[:, None] * channels_in_all + database.channels[rows]
-    sums = np.bincount(
-        places.ravel(), weights=database.weights_of(rows).ravel(), minlength=count * channels_in_all
-    )
-    return sums.reshape(count, channels_in_all)
+    weights = database.weights_of(rows).ravel()
+    sums = np.bincount(places.ravel(), weights=weights, minlength=count * channels_in_all)
+    return sums.reshape(count, channels_in_all).astype(np.float64)
+
+
+def _finite(queries: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which embeddings ``(n, D)`` hold nothing but numbers."""
+    return np.asarray(np.isfinite(queries).all(axis=1))
 
 
 def top_channel_map(
