@@ -19,7 +19,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import bird_tables
 import code_tables
+import database_tables
 import etl_tables
 import finetune_tables
 import market_tables
@@ -291,6 +293,16 @@ def embedding_engine(figures: Figures) -> str:
 
 
 TABLES: dict[str, Table] = {
+    "birds-best": Table(bird_tables.best, "cub200.json"),
+    "birds-figure-7": Table(bird_tables.figure_7, "cub200.json"),
+    "birds-methods": Table(bird_tables.methods, "cub200.json"),
+    "birds-paper-c": Table(bird_tables.paper_c, "cub200.json"),
+    "birds-paper-e": Table(bird_tables.paper_e, "cub200.json"),
+    "birds-paper-l": Table(bird_tables.paper_l, "cub200.json"),
+    "birds-randomisation": Table(bird_tables.randomisation, "cub200.json"),
+    "birds-removal": Table(bird_tables.removal, "cub200.json"),
+    "birds-set-up": Table(bird_tables.set_up, "cub200.json"),
+    "birds-transfer": Table(bird_tables.transfer, "cub200.json"),
     "cam-peers": Table(method_tables.cam_peers, "cam-peers.json"),
     "comparable-sales": Table(comparable_sales, "comparable-sales.json"),
     "embedding-engine": Table(embedding_engine, "embedding-engine.json"),
@@ -298,9 +310,11 @@ TABLES: dict[str, Table] = {
     "fetch-rate": Table(etl_tables.fetch_rate, "tile-fetch-rate.json"),
     "fetch-speed": Table(etl_tables.fetch_speed, "tile-fetch.json"),
     "finetune": Table(finetune_tables.finetune, "finetune.json"),
+    "grad-weight-database": Table(database_tables.grad_weight_database, "grad-weight-database.json"),
     "king-county-details": Table(king_county_details, "king-county.json"),
     "l2caf-classes": Table(method_tables.l2caf_classes, "l2caf-speed.json"),
     "l2caf-speed": Table(method_tables.l2caf_speed, "l2caf-speed.json"),
+    "lender-lookup": Table(database_tables.lender_lookup, "lender-lookup.json"),
     "market-index-king-county": Table(market_tables.market_index_king_county, "market-index.json"),
     "market-index-towns": Table(market_tables.market_index_towns, "market-index.json"),
     "million-listings": Table(etl_tables.million_listings, "million-listings.json"),
@@ -319,6 +333,7 @@ TABLES: dict[str, Table] = {
     "table2-regressors": Table(table2_tables.regressors, "table2.json"),
     "table2-shuffled": Table(table2_tables.shuffled, "table2.json"),
     "table2-strongest": Table(table2_tables.strongest, "table2.json"),
+    "transfer-cost": Table(database_tables.transfer_cost, "transfer-cost.json"),
 }
 
 

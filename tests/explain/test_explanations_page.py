@@ -44,6 +44,8 @@ def given() -> dict[str, Any]:
         "positives": torch.randn(6, 5, 4),
         "negatives": torch.randn(6, 5, 4),
         "prices": torch.arange(6) * 1000.0,
+        "labels": ["oak", "elm"] * 3,
+        "names": [f"picture {number}" for number in range(6)],
         "frames": torch.rand(2, 3, 8, 4, 4),
         "fused": Fused(),
     }
