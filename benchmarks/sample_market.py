@@ -149,6 +149,7 @@ def measure_town(seed: int, backbone: str, runs_folder: Path) -> dict[str, Any]:
             "recovered": town["recovered"],
             "recovered_by_ceiling": town["recovered_by_ceiling"],
             "attention": town["attention"] + random_scores,
+            "value_map": town["value_map"],
         }
 
 
@@ -174,6 +175,10 @@ def mean_of_towns(towns: list[dict[str, Any]]) -> dict[str, Any]:
         "gain": gain,
         "gain_of_ceiling": ceiling,
         "part_of_ceiling": gain / ceiling,
+        "value_map": {
+            name: float(np.mean([town["value_map"][name] for town in towns])) for name in ("right", "refused")
+        }
+        | {"largest_error": max(town["value_map"]["largest_error"] for town in towns)},
         "every_interval_excludes_0": all(town["gain"]["low"] > 0 for town in towns),
         "lift": lifts,
     }

@@ -258,17 +258,24 @@ def explain(
     out: Annotated[
         Path | None, typer.Option(help="Folder for overlays and heatmaps.npz.", metavar="FOLDER")
     ] = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="transfer, value, grad-cam, embedding-cam, price-band, l2-caf or mean-feature-map.",
+            metavar="METHOD",
+        ),
+    ] = "transfer",
     rights: Rights = None,
     scheduler: Scheduler = None,
     runs: RunsFolder = Path("runs"),
 ) -> None:
-    """Analysts: build the grad-weight database; with --run: attention maps of new houses."""
+    """Analysts: build the grad-weight database; with --run: maps of new houses by any method."""
     from housevis import pipeline
 
     if run_name is None:
-        if imagery or out or rights:
+        if imagery or out or rights or method != "transfer":
             raise UsageError(
-                "--imagery, --out and --i-have-rights belong to listings, and these need a run",
+                "--imagery, --out, --method and --i-have-rights belong to listings, and these need a run",
                 where=str(source),
                 remedy="Add --run RUN.",
             )
@@ -292,7 +299,9 @@ def explain(
             "--imagery and --out are needed with --run", remedy="Add --imagery ARCHIVE --out FOLDER."
         )
     _print(
-        pipeline.explain_listings(source, runs, run_name, imagery=imagery, out=out, rights_reference=rights)
+        pipeline.explain_listings(
+            source, runs, run_name, imagery=imagery, out=out, method=method, rights_reference=rights
+        )
     )
 
 

@@ -16,21 +16,36 @@ from safetensors.numpy import save
 from housevis.core.errors import RunError
 from housevis.core.storage import write_file
 
-COLUMNS = ("house_id", "sale_id", "model_id", "neighbour_house_id", "status")
+COLUMNS = (
+    "house_id", "sale_id", "model_id", "neighbour_house_id", "status",
+    "value_status", "visual_effect", "surroundings",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class AttentionMaps:
-    """Attention maps of n houses.
+    """Attention maps and value maps of n houses.
 
     Attributes:
         houses: One row per house: ``house_id``, ``sale_id``, ``model_id``,
-            ``neighbour_house_id`` (None where there is none) and ``status``.
+            ``neighbour_house_id`` (None where there is none), ``status`` of the
+            attention map and ``value_status`` of the value map,
+            ``visual_effect`` (what the picture adds to the estimate, currency)
+            and ``surroundings`` (what of it the neighbourhood's pictures add).
         heats: float32 ``(n, h, w)`` on the feature map's grid, unit "attention".
+        values: float32 ``(n, H, W)``, signed, currency; with ``surroundings``
+            they sum up to ``visual_effect``.
     """
 
     houses: pd.DataFrame
     heats: NDArray[np.float32]
+    values: NDArray[np.float32]
+
+    @classmethod
+    def none(cls) -> AttentionMaps:
+        """The maps of no house."""
+        nothing = np.zeros((0, 1, 1), np.float32)
+        return cls(pd.DataFrame(columns=list(COLUMNS), dtype=object), nothing, nothing)
 
 
 def next_part(folder: Path) -> int:
@@ -46,7 +61,10 @@ def save_part(folder: Path, maps: AttentionMaps, number: int) -> None:
 
 def _write_part(target: Path, maps: AttentionMaps) -> None:
     rows = maps.houses[list(COLUMNS)].to_dict(orient="list")
-    tensors = {"heats": np.ascontiguousarray(maps.heats)}
+    tensors = {
+        "heats": np.ascontiguousarray(maps.heats),
+        "values": np.ascontiguousarray(maps.values),
+    }
     write_file(target, save(tensors, metadata={"rows": json.dumps(rows)}))
 
 
@@ -70,7 +88,7 @@ def drop_houses(folder: Path, house_ids: Collection[str]) -> int:
         dropped += int((~kept).sum())
         houses.loc[lent, "neighbour_house_id"] = None
         if kept.any():
-            _write_part(path, AttentionMaps(houses[kept], maps.heats[kept]))
+            _write_part(path, AttentionMaps(houses[kept], maps.heats[kept], maps.values[kept]))
         else:
             path.unlink()
     return dropped
@@ -82,26 +100,21 @@ def load_parts(folder: Path) -> AttentionMaps:
     Raises:
         RunError: A part is damaged.
     """
-    frames: list[pd.DataFrame] = []
-    heats: list[NDArray[np.float32]] = []
-    for path in sorted(folder.glob("part-*.safetensors")):
-        part = _load_part(path)
-        frames.append(part.houses)
-        heats.append(part.heats)
-    if not frames:
-        return AttentionMaps(
-            pd.DataFrame(columns=list(COLUMNS), dtype=object), np.zeros((0, 1, 1), np.float32)
-        )
-    houses = pd.concat(frames, ignore_index=True)
+    parts = [_load_part(path) for path in sorted(folder.glob("part-*.safetensors"))]
+    if not parts:
+        return AttentionMaps.none()
+    houses = pd.concat([part.houses for part in parts], ignore_index=True)
     order = np.argsort(houses["house_id"].to_numpy(dtype=str), kind="stable")
-    return AttentionMaps(houses.iloc[order].reset_index(drop=True), np.concatenate(heats)[order])
+    heats = np.concatenate([part.heats for part in parts])[order]
+    values = np.concatenate([part.values for part in parts])[order]
+    return AttentionMaps(houses.iloc[order].reset_index(drop=True), heats, values)
 
 
 def _load_part(path: Path) -> AttentionMaps:
     try:
         with safe_open(path, framework="numpy") as source:
             houses = pd.DataFrame(json.loads(source.metadata()["rows"]), dtype=object)
-            return AttentionMaps(houses, source.get_tensor("heats"))
+            return AttentionMaps(houses, source.get_tensor("heats"), source.get_tensor("values"))
     except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError):
         raise RunError(
             "these attention maps are damaged", where=str(path), remedy="Delete the file and run again."

@@ -13,7 +13,7 @@ from housevis.core.config import Config
 from housevis.core.machine import machine_facts
 from housevis.core.progress import progress_bar
 from housevis.explain.metrics import TRUE_MASK
-from housevis.pipeline.explaining import GRAD_WEIGHTS, build_grad_weights
+from housevis.pipeline.explaining import GRAD_WEIGHTS, build_grad_weights, build_value_map_models
 from housevis.pipeline.judging import DRIVER_PREFIX, calibrate_model, driver_columns, judge_sold_houses
 from housevis.pipeline.project import Project
 from housevis.pipeline.results import StepResult, percent, points
@@ -88,6 +88,7 @@ def _fit_serving_model(project: Project, run: Run, sold: SoldHouses, table: pd.D
     calibrate_model(project.config, run, sold, table, SERVING)
     if project.config.uses_pictures:
         build_grad_weights(project.config, run, sold, SERVING)
+        build_value_map_models(project, run, sold, [SERVING])
 
 
 def _figures(project: Project, run: Run, sold: SoldHouses, table: pd.DataFrame) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""The `explain` step: a grad-weight database per model, and a map of every sold house."""
+"""The `explain` step: a grad-weight database per model, and the maps of every sold house."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,14 +27,19 @@ from housevis.pipeline.results import StepResult
 from housevis.pipeline.sold import POOL, SoldHouses, current_run, keep_pool, load_sold_houses
 from housevis.pipeline.training import model_folder
 from housevis.pipeline.valuation import ValuationModel
+from housevis.pipeline.valuing import VALUE_MAP, Valuer, build_value_map_model, read_pictures, visual_effects
 from housevis.runs import Run
 from housevis.vision.backbones import load_backbone
 from housevis.vision.embed import fit_picture
+from housevis.vision.kernel import KernelEmbedding
 from housevis.vision.neighbourhood import PicturePool
 from housevis.vision.siamese import FeatureLearner
 
 STEP = "explain"
 GRAD_WEIGHTS = "grad-weights.safetensors"
+
+LOOK_UP_COMPONENTS = 32
+"""Principal components of the pooled features that houses are looked up by, see :func:`look_up_places`."""
 
 
 class Explainer:
@@ -73,7 +79,7 @@ class Explainer:
             Columns ``house_id, neighbour_house_id, status``, and the maps
             ``(n, h, w)``.
         """
-        found = self._transfer.explain(maps, self._ranker.embed(pooled), house_ids)
+        found = self._transfer.explain(maps, look_up_places(self._ranker, pooled), house_ids)
         houses = pd.DataFrame(
             {
                 "house_id": house_ids,
@@ -95,7 +101,8 @@ def explain(project: Project) -> StepResult:
         project: An open project whose `train` step is finished.
 
     Returns:
-        Figures ``houses``, ``statuses`` (count by status), ``grad_weights``
+        Figures ``houses``, ``statuses`` and ``value_statuses`` (count by
+        status of attention maps and of value maps), ``grad_weights``
         (houses per database) and ``images_per_second``.
 
     Raises:
@@ -112,6 +119,7 @@ def explain(project: Project) -> StepResult:
         model_id: len(build_grad_weights(project.config, run, sold, model_id))
         for model_id in sold.evaluation_models()
     }
+    build_value_map_models(project, run, sold, sold.evaluation_models())
     before = time.perf_counter()
     new = _explain_sold_houses(project, run, sold)
     pace = new / (time.perf_counter() - before)
@@ -119,6 +127,7 @@ def explain(project: Project) -> StepResult:
     figures = {
         "houses": len(maps.houses),
         "statuses": maps.houses["status"].value_counts().to_dict(),
+        "value_statuses": maps.houses["value_status"].value_counts().to_dict(),
         "grad_weights": sizes,
         "images_per_second": round(pace, 1),
     }
@@ -154,8 +163,41 @@ def build_grad_weights(config: Config, run: Run, sold: SoldHouses, model_id: str
         seed=config.seed,
         picture_channels=backbone["channels"],
     )
+    database = replace(database, embeddings=look_up_places(ranker, sold.pooled[rows]))
     database.save(folder / GRAD_WEIGHTS)
     return database
+
+
+def look_up_places(learner: FeatureLearner, pooled: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Where a house is looked up: near there, houses have like grad-weights.
+
+    A linear embedding has the same channel direction everywhere, so the
+    embedding itself will do. The direction of a kernel embedding turns with
+    the place among the principal components, of which the largest are taken.
+
+    Args:
+        learner: The feature learner.
+        pooled: What it embeds, ``(n, K)``.
+
+    Returns:
+        float32 ``(n, D)``.
+    """
+    if not isinstance(learner.embedding, KernelEmbedding):
+        return learner.embed(pooled)
+    axes = learner.embedding.projection[-LOOK_UP_COMPONENTS:].numpy()
+    origin = learner.embedding.origin[-LOOK_UP_COMPONENTS:].numpy()
+    return np.asarray(pooled @ axes.T - origin, dtype=np.float32)
+
+
+def build_value_map_models(project: Project, run: Run, sold: SoldHouses, model_ids: Sequence[str]) -> None:
+    """Build and store what the value maps of some models are made with, unless it is there."""
+    waiting = [each for each in model_ids if not (model_folder(run, each) / VALUE_MAP).is_file()]
+    if not waiting:
+        return
+    pictures = read_pictures(project, sold, project.config.vision.image_size)
+    for model_id in waiting:
+        rows = sold.training_rows(model_id)
+        build_value_map_model(model_folder(run, model_id), project.config, sold, rows, pictures)
 
 
 def shown_sales(sold: SoldHouses) -> pd.DataFrame:
@@ -173,12 +215,16 @@ class SoldHouse:
         image_key: Its picture's content.
         sale_id: The sale that is shown of it.
         model_id: The model that has not seen this sale.
+        effect: What the picture adds to the estimate of this sale, log units.
+        currency: Currency per log unit.
     """
 
     place: HousePlace
     image_key: str
     sale_id: str
     model_id: str
+    effect: float
+    currency: float
 
 
 @dataclass(frozen=True)
@@ -204,7 +250,8 @@ def _explain_sold_houses(project: Project, run: Run, sold: SoldHouses) -> int:
     finished = set(load_parts(run.maps).houses["house_id"])
     places = house_places(shown, config.imagery.zoom)
     waiting = [place for place in places if place.house_id not in finished]
-    facts = [shown[name].astype(str).tolist() for name in ("image_key", "sale_id", "model_id")]
+    shown = _with_effects(run, sold, shown[~shown["house_id"].isin(finished)])
+    facts = [shown[name].tolist() for name in ("image_key", "sale_id", "model_id", "effect", "currency")]
     facts_of = dict(zip(shown["house_id"].astype(str), zip(*facts, strict=True), strict=True))
     backbone = load_backbone(config.vision)
     pictures = picture_work(project.workspace.archive, config.imagery, config.vision, backbone)
@@ -225,6 +272,20 @@ def _explain_sold_houses(project: Project, run: Run, sold: SoldHouses) -> int:
                 save_part(run.maps, maps, number)
             bar.advance(houses)
     return len(waiting)
+
+
+def _with_effects(run: Run, sold: SoldHouses, shown: pd.DataFrame) -> pd.DataFrame:
+    """Sales with what the picture adds to their estimates, each by the model that has not seen it."""
+    shown = shown.assign(effect=np.nan, currency=np.nan)
+    row_of = pd.Series(np.arange(len(sold.sales)), index=sold.sales["sale_id"])
+    for model_id, sales in shown.groupby("model_id"):
+        model = ValuationModel.load(model_folder(run, str(model_id)))
+        rows = row_of[sales["sale_id"]].to_numpy()
+        effects, currency = visual_effects(
+            model, sold.sales.iloc[rows].reset_index(drop=True), sold.pooled[rows]
+        )
+        shown.loc[sales.index, "effect"], shown.loc[sales.index, "currency"] = effects, currency
+    return shown
 
 
 def explain_shard(work: ExplainWork, houses: list[SoldHouse]) -> tuple[int, AttentionMaps]:
@@ -253,25 +314,41 @@ def explain_shard(work: ExplainWork, houses: list[SoldHouse]) -> tuple[int, Atte
     found = dict(zip(first_of, desk.decode(load, list(first_of.values())), strict=True))
     pictures = {key: pixels for key, pixels in found.items() if pixels is not None}
     if not pictures:
-        return len(houses), AttentionMaps(
-            pd.DataFrame(columns=list(COLUMNS)), np.zeros((0, 1, 1), np.float32)
-        )
-    maps, pooled = desk.engine.both(np.stack(list(pictures.values())))
+        return len(houses), AttentionMaps.none()
+    shown_pictures = np.stack(list(pictures.values()))
+    maps, pooled = desk.engine.both(shown_pictures)
     row_of = {key: row for row, key in enumerate(pictures)}
-    frames, heats = [], []
+    frames, heats, values = [], [], []
     for model_id in sorted({house.model_id for house in houses}):
         explained = [house for house in houses if house.model_id == model_id and house.image_key in row_of]
         if not explained:
             continue
         load_explainer = partial(Explainer.load, work.models / model_id, work.pictures.fingerprint)
         explainer = desk.once(model_id, load_explainer)
+        valuer = desk.once(f"value maps of {model_id}", partial(Valuer.load, work.models / model_id))
         rows = [row_of[house.image_key] for house in explained]
         features = _with_neighbourhood(work, desk, pooled[rows], explained)
         frame, heat = explainer.explain(maps[rows], features, [house.place.house_id for house in explained])
-        frames.append(frame.assign(model_id=model_id, sale_id=[house.sale_id for house in explained]))
+        value = valuer.explain(
+            maps[rows],
+            features,
+            np.array([house.effect for house in explained]),
+            np.array([house.currency for house in explained]),
+            shown_pictures[rows],
+        )
+        frames.append(
+            frame.assign(
+                model_id=model_id,
+                sale_id=[house.sale_id for house in explained],
+                value_status=list(value.statuses),
+                visual_effect=value.effects.tolist(),
+                surroundings=value.surroundings.tolist(),
+            )
+        )
         heats.append(heat)
+        values.append(value.values)
     shown = pd.concat(frames, ignore_index=True)
-    return len(houses), AttentionMaps(shown[list(COLUMNS)], np.concatenate(heats))
+    return len(houses), AttentionMaps(shown[list(COLUMNS)], np.concatenate(heats), np.concatenate(values))
 
 
 def _with_neighbourhood(
@@ -288,8 +365,12 @@ def _with_neighbourhood(
 
 
 def _lines(figures: dict) -> list[str]:
-    statuses = ", ".join(f"{count:,} {status}" for status, count in figures["statuses"].items())
+    statuses, values = (
+        ", ".join(f"{count:,} {status}" for status, count in figures[name].items())
+        for name in ("statuses", "value_statuses")
+    )
     return [
         f"attention maps: {figures['houses']:,} houses ({statuses}), "
-        "each from one forward pass and one nearest-neighbour look-up"
+        "each from one forward pass and one nearest-neighbour look-up",
+        f"value maps: {values}",
     ]

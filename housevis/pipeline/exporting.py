@@ -13,6 +13,7 @@ from data_pipeline.archive import TileArchive
 from db.store import read_houses, read_images, read_sale_flags, read_sales, removed_houses
 from housevis.core.errors import RunError, UsageError
 from housevis.core.workspace import Workspace
+from housevis.pipeline.attention import load_parts
 from housevis.pipeline.geo_files import GeoTable, check_kind, write_geo_table
 from housevis.pipeline.judging import DRIVER_PREFIX, driver_columns
 from housevis.pipeline.project import Project
@@ -150,7 +151,16 @@ def _estimates(run: Run | None) -> pd.DataFrame:
         for name in driver_columns(judged)
     }
     kept = judged[[*columns, "base", *drivers]]
-    return kept.rename(columns={**names, "base": "driver_base", **drivers})
+    kept = kept.rename(columns={**names, "base": "driver_base", **drivers})
+    return kept.merge(_value_maps(run), on="sale_id", how="left", validate="one_to_one")
+
+
+def _value_maps(run: Run) -> pd.DataFrame:
+    """What is known of the value maps: they belong to the sale that is shown of a house."""
+    names = {"value_status": "value_map", "surroundings": "picture_surroundings"}
+    table = load_parts(run.maps).houses[["sale_id", *names]].rename(columns=names)
+    texts = {"sale_id": "str", "value_map": "str"}
+    return table.astype(texts | {"picture_surroundings": "float64"})
 
 
 def _metadata(project: Project, run: Run | None) -> dict[str, str]:

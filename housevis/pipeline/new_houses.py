@@ -20,8 +20,8 @@ from housevis.core.errors import ImageryError, ListingsError, RunError
 from housevis.core.progress import progress_bar
 from housevis.core.storage import explained_disk_errors
 from housevis.pipeline.embedding import HousePlace, PictureLoader, places_in_order
-from housevis.pipeline.explaining import Explainer
 from housevis.pipeline.judging import estimate_table, interval_features
+from housevis.pipeline.method_maps import HouseBatch, open_method
 from housevis.pipeline.new_imagery import open_new_imagery
 from housevis.pipeline.result_files import check_result_file, write_attention, write_csv, write_rejects
 from housevis.pipeline.results import StepResult
@@ -30,7 +30,7 @@ from housevis.pipeline.valuation import ValuationModel, is_complete, no_pictures
 from housevis.pricing.intervals import Calibration
 from housevis.runs import Run, find_run
 from housevis.vision.backbones import load_backbone
-from housevis.vision.embed import iterate_features
+from housevis.vision.embed import fit_picture, iterate_features
 from housevis.vision.engines import open_engine
 from housevis.vision.neighbourhood import PicturePool
 
@@ -146,9 +146,11 @@ def explain_listings(
     *,
     imagery: str,
     out: Path,
+    method: str = "transfer",
+    as_of: date | None = None,
     rights_reference: str | None = None,
 ) -> StepResult:
-    """Write an attention map of every listing: one forward pass and one look-up each.
+    """Write a map of every listing; with the default method one forward pass and one look-up each.
 
     Args:
         listings: Listings file; needs no price.
@@ -159,12 +161,15 @@ def explain_listings(
         out: Folder for ``<id>.png``, the picture under its map, and
             ``heatmaps.npz``: ``ids (n,)``, ``maps`` float32 ``(n, h, w)`` on
             the model's grid, ``bounds (n, 4)`` west, south, east, north
-            (EPSG:4326), ``method``, ``status (n,)``, ``files (n,)`` (names of
-            the overlays), ``attribution``.
+            (EPSG:4326), ``method``, ``unit``, ``status (n,)``, ``files (n,)``
+            (names of the overlays), ``attribution``.
+        method: One of :data:`housevis.pipeline.method_maps.METHODS`.
+        as_of: Valuation date of a listing that has no date of its own, for value maps; None is today.
         rights_reference: The user's own right to use the imagery.
 
     Raises:
         RunError: There is no such finished run, or it uses no pictures.
+        UsageError: There is no such method.
         ListingsError: The file cannot be read, or no row of it can be used.
         RightsError: The imagery's terms do not allow it.
         ImageryError: Not one listing lies on the imagery.
@@ -181,7 +186,9 @@ def explain_listings(
     with explained_disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     houses, rejects = _read_houses(listings, config)
-    explainer = Explainer.load(run.serving, run.record["backbone"]["fingerprint"])
+    houses["sale_date"] = houses["sale_date"].fillna(pd.Timestamp(as_of or date.today()))
+    shown_by = open_method(method, run, config)
+    side = load_backbone(config.vision).input_size
     pool = stored_pool(run, config)
     found: list[pd.DataFrame] = []
     heats: list[NDArray[np.float32]] = []
@@ -190,10 +197,12 @@ def explain_listings(
     with open_new_imagery(imagery, config, houses, rights_reference, notes) as archive:
         credit_lines = [*_credits(archive, rights_reference), *notes]
         for batch in _batches(archive, config, houses, "explain"):
-            ids = houses["house_id"].iloc[batch.rows].astype(str).tolist()
+            some = houses.iloc[batch.rows].reset_index(drop=True)
             features = _with_neighbourhood(pool, config, houses, batch)
-            frame, heat = explainer.explain(batch.maps, features, ids)
-            found.append(frame)
+            seen = np.stack([fit_picture(picture.pixels, side) for picture in batch.pictures])
+            heat, statuses = shown_by.explain(HouseBatch(some, batch.maps, features, seen))
+            ids = some["house_id"].astype(str).tolist()
+            found.append(pd.DataFrame({"house_id": ids, "status": statuses}, dtype=object))
             heats.append(heat)
             pictures += batch.pictures
     if not found:
@@ -203,11 +212,13 @@ def explain_listings(
             remedy="Check that the archive covers the houses at the run's zoom.",
         )
     table, maps = pd.concat(found, ignore_index=True), np.concatenate(heats)
-    write_attention(out, table, maps, pictures)
+    write_attention(
+        out, table, maps, pictures, method=shown_by.title, unit=shown_by.unit, signed=shown_by.signed
+    )
     without = len(houses) - len(table)
     lines = [
         f"explained {len(table):,} houses with run {run.run_id}: {out}",
-        "Attention shows association, not cause.",
+        f"Maps ({shown_by.title}) show association, not cause.",
         *credit_lines,
     ]
     flat = int((table["status"] != "ok").sum())

@@ -17,7 +17,6 @@ from housevis.core.errors import UsageError
 from housevis.core.storage import explained_disk_errors, new_file
 from housevis.explain.heatmap import heat_to_rgba, shared_scale
 
-METHOD = "grad-weight transfer"
 _LONGEST_NAME = 150
 
 
@@ -62,45 +61,58 @@ def write_rejects(rejects: pd.DataFrame, path: Path) -> list[str]:
 
 
 def write_attention(
-    out: Path, table: pd.DataFrame, maps: NDArray[np.float32], pictures: list[HouseImage]
+    out: Path,
+    table: pd.DataFrame,
+    maps: NDArray[np.float32],
+    pictures: list[HouseImage],
+    *,
+    method: str,
+    unit: str,
+    signed: bool = False,
 ) -> None:
     """Write the overlay of every house and ``heatmaps.npz``.
 
     Args:
         out: The folder.
         table: ``house_id`` and ``status`` of n houses.
-        maps: Their attention maps ``(n, h, w)``.
+        maps: Their maps ``(n, h, w)``.
         pictures: Their pictures.
+        method: The method's name.
+        unit: ``"attention"`` or a currency.
+        signed: Whether negative values mean something.
 
     Raises:
         StorageError: The folder cannot be written to.
     """
     with explained_disk_errors(out):
-        _write_attention(out, table, maps, pictures)
+        out.mkdir(parents=True, exist_ok=True)
+        names = _write_overlays(out, table, maps, pictures, signed)
+        with new_file(out / "heatmaps.npz") as stream:
+            np.savez(
+                stream,
+                ids=table["house_id"].to_numpy(dtype=str),
+                maps=maps,
+                bounds=np.array([shown.bounds for shown in pictures]),
+                method=np.array(method),
+                unit=np.array(unit),
+                status=table["status"].to_numpy(dtype=str),
+                files=np.array(names),
+                attribution=np.array(pictures[0].attribution),
+            )
 
 
-def _write_attention(
-    out: Path, table: pd.DataFrame, maps: NDArray[np.float32], pictures: list[HouseImage]
-) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    scale = shared_scale(maps)
+def _write_overlays(
+    out: Path, table: pd.DataFrame, maps: NDArray[np.float32], pictures: list[HouseImage], signed: bool
+) -> list[str]:
+    scale = shared_scale(maps, signed=signed)
     names = overlay_names(table["house_id"].astype(str).tolist())
     for name, heat, shown in zip(names, maps, pictures, strict=True):
         picture = Image.fromarray(shown.pixels).convert("RGBA")
-        overlay = Image.fromarray(heat_to_rgba(heat, scale)).resize(picture.size, Image.Resampling.BICUBIC)
+        overlay = Image.fromarray(heat_to_rgba(heat, scale, signed=signed))
+        overlay = overlay.resize(picture.size, Image.Resampling.BICUBIC)
         with new_file(out / name) as stream:
             Image.alpha_composite(picture, overlay).convert("RGB").save(stream, "PNG")
-    with new_file(out / "heatmaps.npz") as stream:
-        np.savez(
-            stream,
-            ids=table["house_id"].to_numpy(dtype=str),
-            maps=maps,
-            bounds=np.array([shown.bounds for shown in pictures]),
-            method=np.array(METHOD),
-            status=table["status"].to_numpy(dtype=str),
-            files=np.array(names),
-            attribution=np.array(pictures[0].attribution),
-        )
+    return names
 
 
 def overlay_names(house_ids: list[str]) -> list[str]:

@@ -9,7 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from data_pipeline.sample_market import DRIVERS, SampleMarket
+from data_pipeline.sample_market.prices import FULL_EFFECTS, LEAST_SHARE
 from housevis.core.config import Config, SampleMarketSection
+from housevis.explain.heatmap import interpolation_matrix
 from housevis.explain.metrics import HeatRatio, HeatShare
 from housevis.pipeline.attention import load_parts
 from housevis.pipeline.planted import recovered_parts
@@ -19,6 +21,12 @@ from housevis.pricing import metrics
 from housevis.pricing.attributes import LOCATION, encode
 from housevis.pricing.model import HousePriceModel
 from housevis.runs import Run
+
+TRANSFERRED = "transferred"
+VALUE_MAP = "value map"
+
+SIGNED_DRIVERS = ("pool", "water", "arterial")
+"""Drivers that stand in one place and whose value has one sign."""
 
 _BATCH = 64
 
@@ -46,7 +54,9 @@ def town_figures(project: Project, run: Run, sold: SoldHouses, table: pd.DataFra
         ``recovered_by_ceiling``, the same of a model with the true drivers
         as columns;
         ``attention``, with pictures: heat ratios on the true driver masks of
-        the later sales' houses, pooled and per driver.
+        the later sales' houses, pooled and per driver, of the attention maps
+        and of the absolute values of the value maps; ``value_map``: how often
+        their sign is right, see :func:`score_values`.
     """
     section = project.config.sample_market
     assert section is not None
@@ -78,8 +88,13 @@ def town_figures(project: Project, run: Run, sold: SoldHouses, table: pd.DataFra
         later = maps.houses["model_id"].to_numpy() == EARLIER
         house_ids = maps.houses.loc[later, "house_id"].tolist()
         side = round(config.vision.image_size * config.imagery.window)
-        scores = score_attention(town, house_ids, {"transferred": maps.heats[later]}, side)
-        figures["attention"] = [score.__dict__ for score in scores]
+        placed = maps.houses.loc[later, "value_status"].to_numpy() == "ok"
+        values = np.where(placed[:, None, None], maps.values[later], np.float32(0))
+        scores = score_attention(town, house_ids, {TRANSFERRED: maps.heats[later]}, side)
+        of_values = score_attention(town, house_ids, {VALUE_MAP: np.abs(values)}, side)
+        kept = [score for score in of_values if score.method == VALUE_MAP]
+        figures["attention"] = [score.__dict__ for score in scores + kept]
+        figures["value_map"] = score_values(town, maps.houses[later], values, side)
     return figures
 
 
@@ -123,3 +138,54 @@ def score_attention(
         masks = town.driver_masks(house_ids[rows], side)
         ratio.add({method: heat[rows] for method, heat in heats.items()}, masks)
     return ratio.results()
+
+
+def score_values(
+    town: SampleMarket, houses: pd.DataFrame, values: NDArray[np.float32], side: int = 224
+) -> dict[str, Any]:
+    """How often value maps have the right sign on a true driver, and whether they add up.
+
+    Args:
+        town: The town.
+        houses: ``house_id``, ``value_status``, ``visual_effect`` and ``surroundings`` of n houses.
+        values: Their value maps ``(n, h, w)``, 0 where refused.
+        side: Side of the pictures' ground, in pixels of zoom 18.
+
+    Returns:
+        ``drivers``: per driver that covers at least 1 % of a picture
+        ``count``, ``refused`` and ``right``, of which the map's sum over the
+        mask has the true sign; ``count``, ``refused`` and ``right`` of all
+        :data:`SIGNED_DRIVERS` together, as shares; ``largest_error``: of the
+        sum of positions and surroundings, as a share of the visual effect.
+    """
+    house_ids = houses["house_id"].tolist()
+    refused = houses["value_status"].to_numpy() != "ok"
+    rows, columns = (interpolation_matrix(cells, side) for cells in values.shape[1:])
+    found: dict[str, list[tuple[bool, bool]]] = {driver: [] for driver in DRIVERS}
+    for start in range(0, len(house_ids), _BATCH):
+        masks = town.driver_masks(house_ids[start : start + _BATCH], side)
+        for place, driver in enumerate(DRIVERS):
+            sign = np.sign(FULL_EFFECTS[driver])
+            for house in np.flatnonzero(masks[:, place].mean(axis=(1, 2)) >= LEAST_SHARE):
+                row = start + int(house)
+                enlarged = rows @ values[row] @ columns.T
+                amount = float(enlarged[masks[house, place]].sum())
+                found[driver].append((bool(refused[row]), bool(np.sign(amount) == sign) and not refused[row]))
+    effects = houses["visual_effect"].to_numpy(np.float64)
+    sums = values.sum(axis=(1, 2), dtype=np.float64) + houses["surroundings"].to_numpy(np.float64)
+    errors = np.abs(sums - effects)[~refused] / np.abs(effects[~refused])
+    together = np.array([each for driver in SIGNED_DRIVERS for each in found[driver]]).reshape(-1, 2)
+    return {
+        "drivers": {
+            driver: {
+                "count": len(each),
+                "refused": sum(was_refused for was_refused, _ in each),
+                "right": sum(is_right for _, is_right in each),
+            }
+            for driver, each in found.items()
+        },
+        "count": len(together),
+        "refused": float(together[:, 0].mean()) if len(together) else 0.0,
+        "right": float(together[:, 1].mean()) if len(together) else 0.0,
+        "largest_error": float(errors.max(initial=0.0)),
+    }
