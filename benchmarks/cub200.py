@@ -35,9 +35,9 @@ from cub200_data import (
     read_cub200,
 )
 from cub200_features import COARSE, FINE, Trunk
-from cub200_methods import OBJECT, Lenders, View, all_methods
+from cub200_methods import ASKING, OBJECT, Lenders, View, all_methods
 from cub200_removal import removal_study
-from cub200_scores import PLAIN, Scores, Truth, against_mean_map, chosen, method_row, retrieval
+from cub200_scores import PLAIN, Scores, Truth, against_mean_map, chosen, method_row, orderings, retrieval
 from cub200_studies import (
     centre_sweep,
     channel_sweep,
@@ -149,7 +149,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     scores, found, hits, kept = _score(parts, lenders)
     names = list(scores["test"])
     fixed = _references(parts)
-    candidates = [name for name in names if name.startswith(OBJECT) and not name.endswith(PLAIN)]
+    candidates = [f"{OBJECT}{source}" for source in ASKING]
     best = chosen(scores["held"], candidates, least_ratio=0.85, least_point=scores["held"][PLAIN].point)
     return {
         "command": " ".join(["python", "benchmarks/cub200.py", *sys.argv[1:]]).replace(
@@ -172,6 +172,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "best": against_mean_map(
             best, candidates, scores["held"], scores["test"], fixed["centre_box"]["iou"]
         ),
+        "orderings": orderings(scores["test"]),
         **kept,
         "removal": _removed(parts["test"], lenders[0], options.removal_pictures),
         **_other_pictures(options, trunk, lenders[0]),

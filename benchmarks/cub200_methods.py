@@ -28,6 +28,8 @@ _CANDIDATES: Final = 300
 SENSES: Final[tuple[Sense, ...]] = ("against", "for")
 OBJECT: Final = "object map: "
 """How the names of housevis's own methods begin."""
+ASKING: Final = ("nearest neighbour", "single point", "GC top-50, for", "GC top-50, against")
+"""Sources of heat that ask the embedding something about the picture; the others are there to compare."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -211,3 +211,19 @@ def against_mean_map(
         "iou": difference(hits, other.hits(held[drawn].best_threshold)),
     }
     return found
+
+
+def orderings(test: Mapping[str, Scores]) -> dict[str, dict[str, dict[str, float]]]:
+    """C's ordering, top-50 over all channels over a single triplet: gains of the box ratio by sense."""
+
+    def gap(first: str, second: str) -> dict[str, float]:
+        return difference(*(np.mean(test[name].ratios, axis=0) for name in (first, second)))
+
+    return {
+        sense: {
+            "top-50 over all": gap(f"GC top-50, {sense}", f"GC all, {sense}"),
+            "all over ST": gap(f"GC all, {sense}", f"GC ST, {sense}"),
+            "GC++ top-50 over GC top-50": gap(f"GC++ top-50, {sense}", f"GC top-50, {sense}"),
+        }
+        for sense in ("against", "for")
+    }

@@ -114,7 +114,13 @@ def paper_c(figures: Figures) -> str:
             ]
         )
     header = ["C Table 1", "box, paper", "box, *against*", "box, *for*", "mask, paper", "mask, *against*"]
-    return markdown_table([*header, "pointing, *against*", "pointing, *for*"], body)
+    table = markdown_table([*header, "pointing, *against*", "pointing, *for*"], body)
+    gaps = [
+        [name, *(gain(figures["orderings"][sense][name]) for sense in ("against", "for"))]
+        for name in figures["orderings"]["against"]
+    ]
+    ordering = markdown_table(["box ratio, points (95 % interval)", "*against*", "*for*"], gaps)
+    return f"{table}\n\n{ordering}"
 
 
 def figure_7(figures: Figures) -> str:
