@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -21,6 +21,7 @@ COMPONENTS: Final = 256
 GROUP: Final = 12_000
 """Houses that are taught together; the matrix of their likenesses takes 4 bytes for each pair of them."""
 
+_TINY: Final = float(torch.finfo(torch.float32).tiny)
 _MEDIAN_HOUSES: Final = 1000
 _CHUNK: Final = 1024
 _LEAST_PENALTY: Final = 1e-4
@@ -30,7 +31,7 @@ Float32 = NDArray[np.float32]
 
 
 def fit_kernel_regressions(
-    standard: torch.Tensor, lessons: Sequence[Lesson], dimension: int
+    standard: Callable[[], Iterable[torch.Tensor]], lessons: Sequence[Lesson], dimension: int
 ) -> list[KernelRegression]:
     """Fit a :class:`KernelRegression` for each lesson.
 
@@ -41,7 +42,8 @@ def fit_kernel_regressions(
     Kernel Ridge Regression, JMLR 2015), so that memory stays bounded.
 
     Args:
-        standard: Standardised features float32 `(n, K)`.
+        standard: Reads the standardised features float32 `(n, K)`, some rows
+            after the other; called twice, so that they are never held at once.
         lessons: Targets, rows and penalties; a penalty is added to the
             likeness of a house to itself, which is 1.
         dimension: `D`; every one of them is the predicted target.
@@ -49,8 +51,8 @@ def fit_kernel_regressions(
     Raises:
         ModelError: The equations have no solution.
     """
-    axes = _principal_axes(standard)
-    places = standard @ axes.T
+    axes = _principal_axes(standard(), len(lessons[0].rows))
+    places = torch.cat([part @ axes.T for part in standard()])
     width = _width(places)
     by_rows: dict[tuple[bytes, float], list[int]] = {}
     for position, lesson in enumerate(lessons):
@@ -67,16 +69,32 @@ def fit_kernel_regressions(
     return [learners[position] for position in range(len(lessons))]
 
 
-def _principal_axes(standard: torch.Tensor) -> torch.Tensor:
+def _principal_axes(parts: Iterable[torch.Tensor], houses: int) -> torch.Tensor:
     """The axes of largest variance `(P, K)`, of features with mean 0."""
-    houses, channels = standard.shape
-    kept = min(COMPONENTS, houses - 1, channels)
-    if houses < channels:
-        values, vectors = torch.linalg.eigh((standard @ standard.T).double())
-        axes = vectors[:, -kept:].T.float() @ standard
-        return axes / values[-kept:].clamp(min=torch.finfo(torch.float32).tiny).sqrt().float()[:, None]
-    vectors = torch.linalg.eigh((standard.T @ standard).double())[1]
-    return vectors[:, -kept:].T.float().contiguous()
+    products = None
+    few = []
+    for part in parts:
+        channels = part.shape[1]
+        if houses < channels:
+            few.append(part)
+            continue
+        if products is None:
+            products = torch.zeros(channels, channels)
+        products.addmm_(part.T, part)
+    if products is not None:
+        return _largest(products, min(COMPONENTS, len(products)))[1].T.contiguous()
+    every = torch.cat(few)
+    values, vectors = _largest(every @ every.T, min(COMPONENTS, houses - 1))
+    return (vectors.T @ every) / values.clamp(min=_TINY).sqrt()[:, None]
+
+
+def _largest(products: torch.Tensor, kept: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The `kept` largest eigenvalues of `(n, n)` products, and their vectors `(n, kept)`."""
+    size = len(products)
+    values, vectors = scipy.linalg.eigh(
+        products.numpy(), subset_by_index=(size - kept, size - 1), overwrite_a=True, check_finite=False
+    )
+    return torch.from_numpy(values), torch.from_numpy(vectors)
 
 
 def _width(places: torch.Tensor) -> float:
@@ -84,7 +102,7 @@ def _width(places: torch.Tensor) -> float:
     some = places[:: max(1, len(places) // _MEDIAN_HOUSES)]
     distances = squared_distances(some, some)
     others = ~torch.eye(len(some), dtype=torch.bool)
-    return max(float(distances[others].median()), float(torch.finfo(torch.float32).tiny))
+    return max(float(distances[others].median()), _TINY)
 
 
 def _weights(

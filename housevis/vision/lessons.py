@@ -115,6 +115,11 @@ def chunks(count: int) -> Iterator[slice]:
     return (slice(start, start + _CHUNK) for start in range(0, count, _CHUNK))
 
 
+def parts(features: NDArray[np.float32] | StoredRows) -> Iterator[NDArray[np.float32]]:
+    """The features, a few thousand rows after the other."""
+    return (features[rows] for rows in chunks(len(features)))
+
+
 class Standardisation:
     """Mean and deviation of every channel, and how they are folded into an embedding.
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from housevis.core.config import SiameseSection
 from housevis.core.errors import ModelError
 from housevis.vision.kernel_fitting import fit_kernel_regressions
-from housevis.vision.lessons import Features, Lesson, Standardisation, check_houses, readable
+from housevis.vision.lessons import Features, Lesson, Standardisation, check_houses, parts, readable
 from housevis.vision.pairs import Places
 from housevis.vision.regression import fit_regressions
 from housevis.vision.siamese import FeatureLearner
@@ -139,19 +139,23 @@ def fit_learners(
     for lesson in lessons:
         lesson.check()
     standardisation = Standardisation(features)
-    standard = standardisation.apply(features)
     near = places if section.pair_sampling == "near" else None
     learners: Sequence[FeatureLearner]
     with one_thread():
         match objective:
             case "rank":
+                standard = standardisation.apply(features)
                 learners = fit_in_steps(RankTraining, standard, lessons, section, seed, near)
             case "log-ratio-triplet":
+                standard = standardisation.apply(features)
                 learners = fit_in_steps(LogRatioTraining, standard, lessons, section, seed, near)
             case "price":
+                standard = standardisation.apply(features)
                 learners = fit_regressions(standard, lessons, section.feature_dimension)
             case "kernel":
-                learners = fit_kernel_regressions(standard, lessons, section.feature_dimension)
+                learners = fit_kernel_regressions(
+                    lambda: map(standardisation.apply, parts(features)), lessons, section.feature_dimension
+                )
     for learner in learners:
         standardisation.fold_into(learner)
         learner.fingerprint = fingerprint

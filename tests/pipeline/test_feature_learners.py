@@ -163,3 +163,35 @@ def test_a_removed_house_leaves_the_pictures_of_the_neighbourhood(
     assert key not in pool.image_keys
     assert len(pool) == len(keys) - 1
     assert done.figures
+
+
+def test_a_kernel_regression_from_training_to_maps(
+    town: Any, housevis: Callable[..., Any], tmp_path: Any
+) -> None:
+    copy = type(town)(shutil.copytree(town.folder, tmp_path / "town"))
+    settings = SETTINGS.replace("300.0", "0.3").replace('"price"\n', '"kernel"\nfeature_dimension = 1\n')
+    text = copy.config_file.read_text().replace("[siamese]\npenalty = 60.0\n", settings)
+    copy.config_file.write_text(text)
+    with open_project(copy.config, copy.runs) as project:
+        for step in (train, explain, evaluate):
+            step(project)
+        sold = load_sold_houses(project)
+    run = the_run(copy)
+    model = ValuationModel.load(run.evaluation / EARLIER)
+    assert [learner.kind for learner in model.learners] == ["kernel regression"] * 2
+    rows = sold.training_rows(EARLIER) & (sold.image_keys != "")
+    features = model.visual_features(sold.pooled[rows])
+    np.testing.assert_allclose(
+        model.training_visual()[sold.image_keys[sold.training_rows(EARLIER)] != ""], features
+    )
+    maps = load_parts(run.maps)
+    assert (maps.houses["status"] == "ok").mean() > 0.5
+    assert np.isfinite(maps.heats).all()
+
+    listings = copy.write_listings("new.csv", rows=4)
+    common = ("--run", run.run_id, "--runs", copy.runs, "--imagery", copy.archive)
+    rights = ("--i-have-rights", "made for this test")
+    out = tmp_path / "estimates.csv"
+    ended = housevis("estimate", listings, *common, "--out", out, "--as-of", "2024-06-01", *rights)
+    assert ended.code == 0, ended.err
+    assert np.isfinite(pd.read_csv(out)["estimate"]).all()
