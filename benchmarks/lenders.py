@@ -115,11 +115,12 @@ def sign_flips(learner: FeatureLearner, pooled: NDArray[np.float32], prices: NDA
     return float((np.sign(drawn[0]) != np.sign(drawn[1])).mean())
 
 
-def measure(project: Project, houses: int) -> dict[str, Any]:
+def measure(project: Project, houses: int, most_taught: int) -> dict[str, Any]:
     """Score the lenders for each learner."""
     config = project.config
     sold = load_sold_houses(project)
-    train = sold.training_rows(EARLIER) & (sold.image_keys != "")
+    train = np.flatnonzero(sold.training_rows(EARLIER) & (sold.image_keys != ""))
+    train = np.sort(np.random.default_rng(config.seed).permutation(train)[:most_taught])
     sales, folds = sold.sales[train].reset_index(drop=True), sold.folds[train]
     target = whole_target(config.siamese.targets[0], sales, folds, config)
     rows, maps = later_maps(project, sold, houses)
@@ -187,11 +188,12 @@ def main() -> int:
     parser.add_argument("config", type=Path)
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where its pictures are embedded")
     parser.add_argument("--houses", type=int, default=600, help="houses of later sales, drawn at random")
+    parser.add_argument("--taught", type=int, default=20_000, help="houses that teach and lend, at most")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     config = load_config(options.config)
     with open_project(config, options.runs) as project:
-        figures = measure(project, options.houses)
+        figures = measure(project, options.houses, options.taught)
     out = options.out or PROJECT / "docs" / "results" / f"lenders-{config.name}.json"
     facts = {"command": "python " + " ".join(sys.argv), "machine": machine_facts()}
     write_json(out, facts | {"versions": package_versions()} | figures)
