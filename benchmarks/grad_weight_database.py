@@ -330,7 +330,7 @@ def main() -> int:
     write_json(
         options.out,
         {
-            "command": "python benchmarks/grad_weight_database.py",
+            "command": " ".join(["python benchmarks/grad_weight_database.py", *sys.argv[1:]]),
             "machine": machine_facts(),
             "threads": torch.get_num_threads(),
             "versions": package_versions(),

@@ -91,7 +91,7 @@ def main() -> int:
     write_json(
         options.out,
         {
-            "command": "python benchmarks/lender_lookup.py",
+            "command": " ".join(["python benchmarks/lender_lookup.py", *sys.argv[1:]]),
             "machine": machine_facts(),
             "threads": threads,
             "versions": package_versions(),

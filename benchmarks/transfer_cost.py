@@ -213,7 +213,7 @@ def main() -> int:
     write_json(
         options.out,
         {
-            "command": "python benchmarks/transfer_cost.py",
+            "command": " ".join(["python benchmarks/transfer_cost.py", *sys.argv[1:]]),
             "machine": machine_facts(),
             "threads": torch.get_num_threads(),
             "versions": package_versions(),

@@ -127,7 +127,5 @@ class CodedLists:
 
 
 def _parts(dimension: int) -> int:
-    """Parts that the product code cuts an embedding into: one per number up to 8, then 4 or more numbers."""
-    if dimension <= 8:
-        return dimension
-    return max(parts for parts in range(1, dimension // 4 + 1) if dimension % parts == 0)
+    """Equal parts that the product code cuts an embedding into: at most 8, or one for every 4 numbers."""
+    return max(parts for parts in range(1, max(8, dimension // 4) + 1) if dimension % parts == 0)
