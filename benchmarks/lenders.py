@@ -121,7 +121,7 @@ def measure(project: Project, houses: int, most_taught: int) -> dict[str, Any]:
     sold = load_sold_houses(project)
     train = np.flatnonzero(sold.training_rows(EARLIER) & (sold.image_keys != ""))
     train = np.sort(np.random.default_rng(config.seed).permutation(train)[:most_taught])
-    sales, folds = sold.sales[train].reset_index(drop=True), sold.folds[train]
+    sales, folds = sold.sales.iloc[train].reset_index(drop=True), sold.folds[train]
     target = whole_target(config.siamese.targets[0], sales, folds, config)
     rows, maps = later_maps(project, sold, houses)
     taught, asked = sold.pooled[train], sold.pooled[rows]
