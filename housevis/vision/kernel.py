@@ -13,6 +13,8 @@ closed form.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import nn
 
@@ -26,6 +28,9 @@ class KernelEmbedding(nn.Module):
         houses: `L`, how many taught.
         components: `P`, the principal components.
     """
+
+    precision: ClassVar[torch.dtype] = torch.float32
+    """What it is reckoned in."""
 
     projection: torch.Tensor
     origin: torch.Tensor

@@ -25,6 +25,9 @@ _CHUNK: Final = 2048
 class LinearEmbedding(nn.Linear):
     """A ``K x D`` embedding of pooled features."""
 
+    precision: ClassVar[torch.dtype] = torch.float64
+    """What it is reckoned in: large channels may cancel out."""
+
     def pull_back(self, pooled: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
         """Gradient of ``directions . f`` with respect to the pooled features: `(N, D)` to `(N, K)`."""
         return (directions @ self.weight).expand(len(pooled), -1)
@@ -128,12 +131,12 @@ class FeatureLearner(nn.Module, ABC):
                 f"the {self.kind} takes pooled features (n, {self.channels}), not {pooled.shape}",
                 remedy="Use the backbone and the neighbourhood that it was trained on.",
             )
-        embedding = copy.deepcopy(self.embedding).double()
+        embedding = copy.deepcopy(self.embedding).to(self.embedding.precision)
         found = np.empty((len(pooled), self.dimension), dtype=np.float32)
         with torch.no_grad():
             for start in range(0, len(pooled), _CHUNK):
                 rows = slice(start, start + _CHUNK)
-                found[rows] = embedding(torch.from_numpy(pooled[rows]).double())
+                found[rows] = embedding(torch.from_numpy(pooled[rows]).to(self.embedding.precision))
         return found
 
     def pull_back(self, pooled: np.ndarray, directions: np.ndarray) -> NDArray[np.float32]:
