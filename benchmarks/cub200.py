@@ -152,9 +152,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     candidates = [f"{OBJECT}{source}" for source in ASKING]
     best = chosen(scores["held"], candidates, least_ratio=0.85, least_point=scores["held"][PLAIN].point)
     return {
-        "command": " ".join(["python", "benchmarks/cub200.py", *sys.argv[1:]]).replace(
-            str(options.root), "CUB"
-        ),
+        "command": _command(options),
         "machine": machine_facts(),
         "versions": {name: version(name) for name in ("torch", "pytorch-metric-learning", "scikit-learn")},
         "backbone": _backbone_facts(trunk),
@@ -187,6 +185,17 @@ def _classes(options: argparse.Namespace) -> dict[str, tuple[int, int]]:
         held = (last + 1 - max(1, (last + 1 - first) // 5), last)
         last = held[0] - 1
     return {"train": (first, last), "held": held, "test": options.test_classes}
+
+
+def _command(options: argparse.Namespace) -> str:
+    """The command that gives these figures, without the places of files."""
+    ranges = [("--train-classes", options.train_classes), ("--held-classes", options.held_classes)]
+    ranges.append(("--test-classes", options.test_classes))
+    words = ["python benchmarks/cub200.py --root CUB_200_2011"]
+    words += [f"{name} {found[0]}-{found[1]}" for name, found in ranges if found is not None]
+    words.append(f"--seeds {options.seeds} --removal-pictures {options.removal_pictures}")
+    words += [f"--backbone {options.backbone}"] if options.backbone != "efficientnet-lite0" else []
+    return " ".join(words)
 
 
 def _backbone_facts(trunk: Trunk) -> dict[str, Any]:
