@@ -335,8 +335,6 @@ TABLES: dict[str, Table] = {
     "table2-shuffled": Table(table2_tables.shuffled, "table2.json"),
     "table2-strongest": Table(table2_tables.strongest, "table2.json"),
     "transfer-cost": Table(database_tables.transfer_cost, "transfer-cost.json"),
-    "lenders-king-county": Table(house_map_tables.lenders, "lenders-king-county.json"),
-    "lenders-sample-market": Table(house_map_tables.lenders, "lenders-sample-market.json"),
     "randomisation": Table(house_map_tables.randomisation, "randomisation.json"),
     "value-maps": Table(house_map_tables.value_maps, "value-maps.json"),
 }

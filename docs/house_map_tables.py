@@ -1,4 +1,4 @@
-"""Tables of the houses' maps: value and attention, who lends the weights, what a random network changes."""
+"""Tables of the houses' maps: value and attention, what a random network changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from table_text import markdown_table, percent
 Figures = Mapping[str, Any]
 
 _REGIONS = ("any driver", "pool", "water", "canopy", "arterial")
-_LENDERS = ("nearest", "mean of 5 nearest", "random", "global")
 
 
 def _interval(value: Mapping[str, float]) -> str:
@@ -57,41 +56,6 @@ def value_maps(figures: Figures) -> str:
             f"By driver: {drivers}. Command: `{figures['command']}`.",
         ]
     )
-
-
-def lenders(figures: Figures) -> str:
-    """Agreement of lent maps with the house's own, by learner and lender."""
-    rows = [
-        [
-            learner,
-            *(f"{value['agreement'][lender]['estimate']:.3f}" for lender in _LENDERS),
-            _interval(value["nearest_less_random"]),
-            f"{100 * value['share_of_first_direction']:.1f} %",
-            f"{100 * value['published_sign_flips']:.1f} %",
-        ]
-        for learner, value in figures["learners"].items()
-    ]
-    header = [
-        "learner",
-        *_LENDERS,
-        "nearest less random",
-        "weights along one direction",
-        "published sign flips",
-    ]
-    parts = [markdown_table(header, rows)]
-    if all("lift" in value for value in figures["learners"].values()):
-        lifts = [
-            [learner, *(f"{value['lift'][lender]['any driver']:.2f}" for lender in ("own", *_LENDERS))]
-            for learner, value in figures["learners"].items()
-        ]
-        parts.append(
-            markdown_table(["heat on any true driver, times a uniform map", "own", *_LENDERS], lifts)
-        )
-    parts.append(
-        f"{figures['houses']:,} houses of later sales, {figures['taught']:,} that may lend. "
-        f"Command: `{figures['command']}`."
-    )
-    return "\n\n".join(parts)
 
 
 def randomisation(figures: Figures) -> str:
