@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from housevis.explain.l2caf import l2_caf, ordinary_l2_caf, recurrent_l2_caf
     from housevis.explain.networks import EmbeddingNetwork, LinearHead
+    from housevis.explain.object_maps import ObjectSettings, object_maps
     from housevis.explain.retrieval import retrieval_grad_cam
 
 _LOADED_ON_USE = {
@@ -39,6 +40,7 @@ _LOADED_ON_USE = {
     "FilterSettings": "filters",
     "LinearHead": "networks",
     "NPairs": "examples",
+    "ObjectSettings": "object_maps",
     "OwnFeature": "examples",
     "OwnPrice": "examples",
     "PriceBands": "embeddingcam",
@@ -53,6 +55,7 @@ _LOADED_ON_USE = {
     "l2_caf": "l2caf",
     "layer_grad_weights": "gradcam",
     "mean_proxies": "embeddingcam",
+    "object_maps": "object_maps",
     "ordinary_l2_caf": "l2caf",
     "recurrent_l2_caf": "l2caf",
     "retrieval_grad_cam": "retrieval",
@@ -75,6 +78,7 @@ __all__ = [
     "Lender",
     "LinearHead",
     "NPairs",
+    "ObjectSettings",
     "OwnFeature",
     "OwnPrice",
     "PriceBands",
@@ -97,6 +101,7 @@ __all__ = [
     "l2_caf",
     "layer_grad_weights",
     "mean_proxies",
+    "object_maps",
     "ordinary_l2_caf",
     "rank_grad_weights",
     "recurrent_l2_caf",
