@@ -29,7 +29,7 @@ format: .venv/test.stamp
 	touch $@
 
 .venv/test.stamp: pyproject.toml constraints.txt | .venv/bin/python
-	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e ".[test,lint]"
+	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e ".[test,lint,research]"
 	touch $@ .venv/demo.stamp
 
 clean:
