@@ -170,10 +170,9 @@ def measure_shuffled(bench: Bench, best: str) -> list[dict[str, Any]]:
     wanted = [name for joined in bench.joined if joined.name == best for name in joined.parts] or [best]
     generator = np.random.default_rng(bench.seed)
     dealt = bench.log_price[generator.permutation(len(bench.log_price))]
-    rows = []
-    for what in ("prices", "pictures"):
-        log_price = dealt if what == "prices" else bench.log_price
-        tasks = []
+    log_prices = {"prices": dealt, "pictures": bench.log_price}
+    tasks = []
+    for what, log_price in log_prices.items():
         targets = bench.targets(market.train, market.sold.folds, log_price)
         for name in wanted:
             task = bench.task(fitted[name], market.train, market.sold.folds, targets)
@@ -181,12 +180,10 @@ def measure_shuffled(bench: Bench, best: str) -> list[dict[str, Any]]:
                 file = bench.folder / f"dealt-{len(tasks)}.npy"
                 task = replace(task, pooled=deal_pictures(task.pooled, file, bench))
             tasks.append(task)
-        learned = bench.taught(tasks, f"shuffled {what}")
-        visual = {
-            best: np.hstack(
-                [result.features(fitted[name].recipe) for name, result in zip(wanted, learned, strict=True)]
-            )
-        }
+    learned = iter(bench.taught(tasks, "shuffled: learners"))
+    rows = []
+    for what, log_price in log_prices.items():
+        visual = {best: np.hstack([next(learned).features(fitted[name].recipe) for name in wanted])}
         part = Part(market.train, market.later, visual)
         cells = bench.cells([best], SHUFFLED_SETS)
         estimates = bench.estimates([part], cells, f"shuffled {what}", log_price)
