@@ -28,7 +28,7 @@ SQUARES: Final = 56
 
 WORDS: Final = 64
 PENALTY: Final = 100.0
-"""Ridge penalty on standardised shares, chosen on towns 11 to 13 of the sample market."""
+"""Ridge penalty on standardised shares, chosen on town 11 of the sample market."""
 
 _LOOKS: Final = 5
 _AROUND: Final = 2
