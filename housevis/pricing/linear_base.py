@@ -71,8 +71,8 @@ class LinearBase:
         return cls(lowest, highest, means, coefficients, intercept)
 
     def predict(self, table: Array) -> Array:
-        """Predictions ``(n,)`` from features ``(n, F)``, log units."""
-        return np.asarray(self.contributions(table).sum(axis=1))
+        """Predictions ``(n,)`` from features ``(n, F)``, log units; the same for a house in any selection."""
+        return np.asarray(self.contributions(np.ascontiguousarray(table)).sum(axis=1))
 
     def contributions(self, table: Array) -> Array:
         """What each feature adds ``(n, F + 1)``, log units, the mean target last; rows sum to the prediction.

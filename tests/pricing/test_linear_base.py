@@ -62,3 +62,12 @@ def test_json_keeps_every_digit(sales) -> None:
     for damage in ({}, base.to_dict() | {"means": [1.0]}, base.to_dict() | {"intercept": None}):
         with pytest.raises(ModelError, match="this is no linear base"):
             LinearBase.from_dict(damage)
+
+
+def test_a_house_has_one_prediction_whatever_the_layout_of_the_table() -> None:
+    table = np.random.default_rng(6).normal(size=(300, 23))
+    base = LinearBase.fit(table, table @ np.linspace(-1, 1, 23))
+    some = np.arange(300) % 3 == 0
+    by_columns = base.predict(np.asfortranarray(table))
+    assert np.array_equal(by_columns, base.predict(table))
+    assert np.array_equal(by_columns[some], base.predict(np.asfortranarray(table)[some]))
