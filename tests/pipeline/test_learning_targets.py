@@ -106,6 +106,8 @@ def test_what_a_fold_s_learner_learns_from_knows_no_price_of_that_fold(
 def test_the_price_of_a_house_does_not_change_its_own_cross_fitted_features(sales: pd.DataFrame) -> None:
     generator = np.random.default_rng(2)
     pooled = generator.normal(size=(SALES, 12)).astype(np.float32)
+    log_price = np.log(sales["price"].to_numpy())
+    pooled[:, 0] += 5 * (log_price - log_price.mean()) / log_price.std()
     pooled[::10] = np.nan
     groups = sales["house_id"].to_numpy(dtype=str)
     folds = grouped_folds(groups, 4, 1)
