@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from housevis.core.config import Config
@@ -184,9 +185,8 @@ def look_up_places(learner: FeatureLearner, pooled: NDArray[np.float32]) -> NDAr
     """
     if not isinstance(learner.embedding, KernelEmbedding):
         return learner.embed(pooled)
-    axes = learner.embedding.projection[-LOOK_UP_COMPONENTS:].numpy()
-    origin = learner.embedding.origin[-LOOK_UP_COMPONENTS:].numpy()
-    return np.asarray(pooled @ axes.T - origin, dtype=np.float32)
+    places = learner.embedding.place(torch.from_numpy(np.asarray(pooled, dtype=np.float32)))
+    return places[:, -LOOK_UP_COMPONENTS:].numpy()
 
 
 def build_value_map_models(project: Project, run: Run, sold: SoldHouses, model_ids: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Final, Literal, get_args
 
 import numpy as np
@@ -140,18 +141,16 @@ def fit_learners(
         lesson.check()
     standardisation = Standardisation(features)
     near = places if section.pair_sampling == "near" else None
+    standard = partial(standardisation.apply, features)
     learners: Sequence[FeatureLearner]
     with one_thread():
         match objective:
             case "rank":
-                standard = standardisation.apply(features)
-                learners = fit_in_steps(RankTraining, standard, lessons, section, seed, near)
+                learners = fit_in_steps(RankTraining, standard(), lessons, section, seed, near)
             case "log-ratio-triplet":
-                standard = standardisation.apply(features)
-                learners = fit_in_steps(LogRatioTraining, standard, lessons, section, seed, near)
+                learners = fit_in_steps(LogRatioTraining, standard(), lessons, section, seed, near)
             case "price":
-                standard = standardisation.apply(features)
-                learners = fit_regressions(standard, lessons, section.feature_dimension)
+                learners = fit_regressions(standard(), lessons, section.feature_dimension)
             case "kernel":
                 learners = fit_kernel_regressions(
                     lambda: map(standardisation.apply, parts(features)), lessons, section.feature_dimension

@@ -230,7 +230,7 @@ class RankSiamese(FeatureLearner):
         return self.head.weight, self.head.bias
 
 
-class ReadOut(FeatureLearner, ABC):
+class _ReadOut(FeatureLearner, ABC):
     """An embedding that one linear read-out turns into the target."""
 
     def __init__(self, channels: int, dimension: int = 4, fingerprint: str = "") -> None:
@@ -247,13 +247,13 @@ class ReadOut(FeatureLearner, ABC):
         return torch.stack([-half, half]), torch.zeros(2)
 
 
-class PriceRegression(ReadOut):
+class PriceRegression(_ReadOut):
     """``K x D`` embedding and ``D x 1`` head that give the target itself (C section 4)."""
 
     kind = "price regression"
 
 
-class KernelRegression(ReadOut):
+class KernelRegression(_ReadOut):
     """A kernel embedding and a ``D x 1`` head that give the target itself.
 
     Args:
@@ -284,7 +284,7 @@ class KernelRegression(ReadOut):
         return super().sizes() | {"houses": houses, "components": components}
 
 
-class LogRatioTriplet(ReadOut):
+class LogRatioTriplet(_ReadOut):
     """``K x D`` embedding whose distances follow those of the target (log-ratio loss, C section 4).
 
     The loss knows distances but no direction, so the read-out is the
