@@ -16,7 +16,6 @@ Run it alone on the machine.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -25,17 +24,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from l2caf_speed import CHUNK, PROJECT, heads, town_pictures
+from l2caf_speed import CHUNK, heads, town_pictures
+from result_facts import RESULTS, result_facts, use_threads
 from scipy.stats import spearmanr
 from torch import Tensor
 
 from housevis.core.config import VisionSection
-from housevis.core.machine import machine_facts
 from housevis.core.progress import progress_bar
 from housevis.explain import LinearHead, embedding_cam, grad_cam, l2_caf, retrieval_grad_cam
 from housevis.explain.embeddingcam import single_point_proxies
 from housevis.explain.peers import PEERS, peer_heats
-from housevis.runs import package_versions, write_json
+from housevis.runs import write_json
 from housevis.vision.backbones import load_backbone
 
 
@@ -79,9 +78,9 @@ def main() -> int:
     )
     parser.add_argument("--pictures", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=PROJECT / "docs" / "results" / "cam-peers.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "cam-peers.json")
     options = parser.parse_args()
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
+    use_threads()
     backbone = load_backbone(VisionSection(backbone="efficientnet-lite0"))
     pictures = torch.from_numpy(town_pictures(options.pictures))
     maps = torch.cat([backbone.feature_map(each) for each in pictures.split(CHUNK)])
@@ -111,14 +110,7 @@ def main() -> int:
     ]
     write_json(
         options.out,
-        {
-            "command": "python benchmarks/cam_peers.py",
-            "machine": machine_facts(),
-            "threads": torch.get_num_threads(),
-            "versions": package_versions(),
-            "pictures": options.pictures,
-            "rows": rows,
-        },
+        result_facts() | {"pictures": options.pictures, "rows": rows},
     )
     for row in rows:
         print(row)

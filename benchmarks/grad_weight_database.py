@@ -38,15 +38,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from l2caf_speed import CHUNK, PROJECT, town_pictures
+from l2caf_speed import CHUNK, town_pictures
 from numpy.typing import NDArray
+from result_facts import PROJECT, RESULTS, result_facts, use_threads
 from torch import Tensor, nn
 
 from housevis.core.config import VisionSection
-from housevis.core.machine import machine_facts
 from housevis.core.progress import progress_bar
 from housevis.explain.gradweights import draw_partners, pair_factors, rank_grad_weights
-from housevis.runs import package_versions, write_json
+from housevis.runs import write_json
 from housevis.vision.backbones import Backbone, load_backbone
 from housevis.vision.engines import open_engine
 from housevis.vision.siamese import RankSiamese
@@ -313,11 +313,9 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--build", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--cells", type=int, help=argparse.SUPPRESS)
-    parser.add_argument(
-        "--out", type=Path, default=PROJECT / "docs" / "results" / "grad-weight-database.json"
-    )
+    parser.add_argument("--out", type=Path, default=RESULTS / "grad-weight-database.json")
     options = parser.parse_args()
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
+    use_threads()
     if options.build:
         print(json.dumps(build_many(options.build, options.cells, options.repeats)))
         return 0
@@ -329,11 +327,8 @@ def main() -> int:
             bar.advance()
     write_json(
         options.out,
-        {
-            "command": " ".join(["python benchmarks/grad_weight_database.py", *sys.argv[1:]]),
-            "machine": machine_facts(),
-            "threads": torch.get_num_threads(),
-            "versions": package_versions(),
+        result_facts()
+        | {
             "houses": HOUSES,
             "pairs": PAIRS,
             "bars": BARS,

@@ -23,7 +23,6 @@ Run it alone on the machine.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -34,11 +33,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from result_facts import RESULTS, result_facts, use_threads
 from torch import Tensor
 
 from data_pipeline.sample_market.market import SampleMarket
 from housevis.core.config import VisionSection
-from housevis.core.machine import machine_facts
 from housevis.core.progress import progress_bar
 from housevis.explain import (
     EmbeddingNetwork,
@@ -49,11 +48,10 @@ from housevis.explain import (
     l2_caf,
     ordinary_l2_caf,
 )
-from housevis.runs import package_versions, write_json
+from housevis.runs import write_json
 from housevis.vision.backbones import Backbone, load_backbone, packaged_efficientnet_file
 from housevis.vision.weights import read_weights
 
-PROJECT = Path(__file__).resolve().parents[1]
 SIZE = 224
 DIRECTIONS = 128
 CHUNK = 16
@@ -206,9 +204,9 @@ def main() -> int:
     parser.add_argument("--ordinary", type=int, default=4, help="pictures measured with the whole network")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="take pictures from here, not from the sample market")
-    parser.add_argument("--out", type=Path, default=PROJECT / "docs" / "results" / "l2caf-speed.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "l2caf-speed.json")
     options = parser.parse_args()
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
+    use_threads()
     count = options.pictures
     pixels = folder_pictures(options.folder, count) if options.folder else town_pictures(count)
     pictures = torch.from_numpy(pixels)
@@ -228,11 +226,8 @@ def main() -> int:
         bar.advance()
     write_json(
         options.out,
-        {
-            "command": "python benchmarks/l2caf_speed.py",
-            "machine": machine_facts(),
-            "threads": torch.get_num_threads(),
-            "versions": package_versions(),
+        result_facts()
+        | {
             "pictures": "a folder of photographs" if options.folder else "sample market",
             "batch": count,
             "grid": list(backbone.grid),

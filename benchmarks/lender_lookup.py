@@ -12,7 +12,6 @@ Run it alone on the machine.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
@@ -21,13 +20,12 @@ from typing import Any
 import faiss
 import numpy as np
 from numpy.typing import NDArray
+from result_facts import RESULTS, result_facts, use_threads
 
-from housevis.core.machine import machine_facts
 from housevis.core.progress import progress_bar
 from housevis.explain.neighbours import TREE_UP_TO, IndexKind, neighbour_index
-from housevis.runs import package_versions, write_json
+from housevis.runs import write_json
 
-PROJECT = Path(__file__).resolve().parents[1]
 SIZES = ((54_000, 4), (1_000_000, 1), (1_000_000, 4), (54_000, 128), (300_000, 128))
 CLUSTERS = 200
 
@@ -79,10 +77,9 @@ def main() -> int:
     )
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=PROJECT / "docs" / "results" / "lender-lookup.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "lender-lookup.json")
     options = parser.parse_args()
-    threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
-    faiss.omp_set_num_threads(threads)
+    faiss.omp_set_num_threads(use_threads())
     rows = []
     with progress_bar("sizes", len(SIZES)) as bar:
         for count, dimension in SIZES:
@@ -90,14 +87,7 @@ def main() -> int:
             bar.advance()
     write_json(
         options.out,
-        {
-            "command": " ".join(["python benchmarks/lender_lookup.py", *sys.argv[1:]]),
-            "machine": machine_facts(),
-            "threads": threads,
-            "versions": package_versions(),
-            "queries": options.queries,
-            "rows": rows,
-        },
+        result_facts() | {"queries": options.queries, "rows": rows},
     )
     for row in rows:
         print(row)

@@ -22,11 +22,11 @@ from typing import Any, Final
 import faiss
 import numpy as np
 from numpy.typing import NDArray
+from result_facts import RESULTS, result_facts, use_threads
 from scipy.stats import rankdata
 
 from data_pipeline.archive import TileArchive
 from housevis.core.config import SiameseSection, load_config
-from housevis.core.machine import machine_facts
 from housevis.core.progress import console
 from housevis.explain.gradweights import pair_factors
 from housevis.pipeline.embedding import PictureLoader, house_places
@@ -35,14 +35,13 @@ from housevis.pipeline.learning_targets import places_of, whole_target
 from housevis.pipeline.project import Project, open_project
 from housevis.pipeline.sold import EARLIER, SoldHouses, load_sold_houses
 from housevis.pipeline.truth import open_town, score_attention
-from housevis.runs import package_versions, write_json
+from housevis.runs import write_json
 from housevis.vision.backbones import load_backbone
 from housevis.vision.embed import iterate_features
 from housevis.vision.engines import open_engine
 from housevis.vision.objectives import fit_learner
 from housevis.vision.siamese import FeatureLearner
 
-PROJECT: Final = Path(__file__).resolve().parents[1]
 LEARNERS: Final = {"rank": 1000.0, "price": 10_000.0, "kernel": 0.3}
 """Objectives and their penalties."""
 
@@ -191,12 +190,12 @@ def main() -> int:
     parser.add_argument("--taught", type=int, default=20_000, help="houses that teach and lend, at most")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    faiss.omp_set_num_threads(use_threads())
     config = load_config(options.config)
     with open_project(config, options.runs) as project:
         figures = measure(project, options.houses, options.taught)
-    out = options.out or PROJECT / "docs" / "results" / f"lenders-{config.name}.json"
-    facts = {"command": "python " + " ".join(sys.argv), "machine": machine_facts()}
-    write_json(out, facts | {"versions": package_versions()} | figures)
+    out = options.out or RESULTS / f"lenders-{config.name}.json"
+    write_json(out, result_facts() | figures)
     return 0
 
 

@@ -23,13 +23,13 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from lenders import PROJECT, agreement, interval
+from lenders import agreement, interval
 from numpy.typing import NDArray
+from result_facts import RESULTS, result_facts, use_threads
 from sample_market import randomised
 
 from data_pipeline.archive import TileArchive
 from housevis.core.config import load_config
-from housevis.core.machine import machine_facts
 from housevis.core.progress import console
 from housevis.explain.embeddingcam import embedding_cam, single_point_proxies
 from housevis.explain.gradcam import grad_cam
@@ -43,7 +43,7 @@ from housevis.pipeline.explaining import Explainer, look_up_places
 from housevis.pipeline.learning_targets import places_of, whole_target
 from housevis.pipeline.project import Project, open_project
 from housevis.pipeline.sold import EARLIER, load_sold_houses
-from housevis.runs import package_versions, write_json
+from housevis.runs import write_json
 from housevis.vision.backbones import Backbone, load_backbone
 from housevis.vision.embed import fit_picture, iterate_features
 from housevis.vision.engines import open_engine
@@ -195,12 +195,12 @@ def main() -> int:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where its pictures are embedded")
     parser.add_argument("--houses", type=int, default=200, help="houses of later sales, drawn at random")
     parser.add_argument("--seeds", type=int, default=3, help="random heads")
-    parser.add_argument("--out", type=Path, default=PROJECT / "docs" / "results" / "randomisation.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "randomisation.json")
     options = parser.parse_args()
+    use_threads()
     with open_project(load_config(options.config), options.runs) as project:
         figures = measure(project, options.houses, options.seeds)
-    facts = {"command": "python " + " ".join(sys.argv), "machine": machine_facts()}
-    write_json(options.out, facts | {"versions": package_versions()} | figures)
+    write_json(options.out, result_facts() | figures)
     return 0
 
 

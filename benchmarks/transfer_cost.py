@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -38,14 +37,14 @@ from typing import Any
 import numpy as np
 import torch
 from grad_weight_database import MANY, PAIRS, SEED, TOP, backbones, random_prices, random_ranker
-from l2caf_speed import PROJECT, town_pictures
+from l2caf_speed import town_pictures
 from numpy.typing import NDArray
+from result_facts import RESULTS, result_facts, use_threads
 from torch import Tensor, nn
 
-from housevis.core.machine import machine_facts
 from housevis.core.progress import progress_bar
 from housevis.explain import GradWeightDatabase, Transfer, rank_grad_weights
-from housevis.runs import package_versions, write_json
+from housevis.runs import write_json
 from housevis.vision.backbones import Backbone
 from housevis.vision.engines import open_engine
 from housevis.vision.networks import PictureNetwork
@@ -200,9 +199,9 @@ def main() -> int:
     )
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--out", type=Path, default=PROJECT / "docs" / "results" / "transfer-cost.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "transfer-cost.json")
     options = parser.parse_args()
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
+    use_threads()
     import_torchvision()
     rows, networks = [], backbones()
     with progress_bar("backbones", len(networks)) as bar:
@@ -212,11 +211,8 @@ def main() -> int:
             bar.advance()
     write_json(
         options.out,
-        {
-            "command": " ".join(["python benchmarks/transfer_cost.py", *sys.argv[1:]]),
-            "machine": machine_facts(),
-            "threads": torch.get_num_threads(),
-            "versions": package_versions(),
+        result_facts()
+        | {
             "houses": MANY,
             "batch": options.batch,
             "bars": BARS,
