@@ -1,0 +1,1 @@
+"""The commands as functions; :mod:`housevis.cli` puts them on the command line."""

@@ -1,0 +1,105 @@
+"""What a finished run gives: pages, files, estimates, and houses taken out of it."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from housevis.commands.shared import ConfigFile, Imagery, Rights, RunName, RunsFolder, opened_project, show
+
+
+def atlas(config: ConfigFile, runs: RunsFolder = Path("runs")) -> None:
+    """Agents: build the map of houses with prices, estimates, drivers and attention maps."""
+    from housevis import pipeline
+
+    with opened_project(config, runs) as project:
+        show(pipeline.atlas(project))
+
+
+def report(config: ConfigFile, runs: RunsFolder = Path("runs")) -> None:
+    """Managers: build the page of price drivers."""
+    from housevis import pipeline
+
+    with opened_project(config, runs) as project:
+        show(pipeline.report(project))
+
+
+def export(
+    config: ConfigFile,
+    out: Annotated[
+        Path,
+        typer.Option(help="File to write: .gpkg (GeoPackage) or .parquet (GeoParquet).", metavar="FILE"),
+    ],
+    sales: Annotated[bool, typer.Option("--sales", help="One row per sale, not per house.")] = False,
+    runs: RunsFolder = Path("runs"),
+) -> None:
+    """Analysts: write houses with their estimates for QGIS. Estimates, not appraisals."""
+    from housevis import pipeline
+
+    with opened_project(config, runs) as project:
+        show(pipeline.export(project, out, every_sale=sales))
+
+
+def remove(
+    config: ConfigFile,
+    house_ids: Annotated[list[str], typer.Argument(help="Ids of the houses.", metavar="HOUSE_ID...")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    runs: RunsFolder = Path("runs"),
+) -> None:
+    """Analysts: take houses out for good; a receipt lists what remains."""
+    from housevis import pipeline
+
+    with opened_project(config, runs, reads_only=dry_run) as project:
+        if dry_run or not yes:
+            show(pipeline.plan_removal(project, house_ids))
+        if dry_run:
+            return
+        if not yes:
+            typer.confirm("Remove for good?", abort=True)
+        show(pipeline.remove(project, house_ids))
+
+
+def serve(
+    run_name: Annotated[str, typer.Argument(help="A run's name or id.", metavar="RUN")],
+    host: Annotated[str, typer.Option(help="Loopback address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65535)] = 8000,
+    runs: RunsFolder = Path("runs"),
+) -> None:
+    """Agents: show a run's map and report in the browser, on this machine only."""
+    from housevis import pipeline
+
+    pipeline.serve(runs, run_name, host=host, port=port)
+
+
+def estimate(
+    listings: Annotated[Path, typer.Argument(help="Listings file; needs no price.", metavar="LISTINGS")],
+    run_name: RunName,
+    imagery: Imagery = None,
+    out: Annotated[Path, typer.Option(help="CSV file to write.", metavar="FILE")] = Path("estimates.csv"),
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"], help="Valuation date of listings without a date of their own [today]."
+        ),
+    ] = None,
+    rights: Rights = None,
+    runs: RunsFolder = Path("runs"),
+) -> None:
+    """Agents and analysts: estimate new houses. An estimate, not an appraisal."""
+    from housevis import pipeline
+
+    show(
+        pipeline.estimate(
+            listings,
+            runs,
+            run_name,
+            imagery=imagery,
+            out=out,
+            as_of=as_of.date() if as_of else date.today(),
+            rights_reference=rights,
+        )
+    )
