@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from data_pipeline.land_cover import LandCover
 from data_pipeline.sample_market.geometry import Frame, Points, Warp
 from data_pipeline.sample_market.house import House
 from data_pipeline.sample_market.plan import BLOCK_HEIGHT, BLOCK_WIDTH, STREET_HALF_WIDTH, Plan
@@ -32,6 +33,8 @@ from data_pipeline.sample_market.streets import add_streets
 
 WATERS: tuple[Colour, ...] = ((56, 82, 92), (66, 88, 84), (48, 72, 90), (74, 92, 92))
 FIELDS: tuple[Colour, ...] = ((138, 138, 84), (112, 126, 72), (158, 146, 104), (124, 112, 82), (98, 118, 64))
+FALLOW = FIELDS[2:4]
+"""Fields without a crop: bare soil."""
 POND_BULGE = 19.0
 """How far a pond reaches beyond the strip into the back yards, in pixels."""
 
@@ -130,7 +133,7 @@ class Block:
         away = outline - middle
         away = away / np.hypot(away[:, 0], away[:, 1])[:, None]
         outline = outline + away * self._uneven(len(outline))[:, None]
-        self.scene.add(SHORE, warp(outline + away * 5.0), (96, 108, 62))
+        self.scene.add(SHORE, warp(outline + away * 5.0), (96, 108, 62), cover="lawn")
         self.scene.add(SHORE, warp(outline + away * 2.0), (158, 148, 116))
         self.scene.add(WATER, warp(outline), shade(colour, 1.18), driver="water")
         self.scene.add(WATER, warp(outline - away * 4.0), shade(colour, 1.07))
@@ -171,8 +174,8 @@ class Block:
         stream, warp = self._stream, self._warp
         colour = stream.choice(((88, 146, 168), (96, 132, 96), (158, 100, 78)))
         corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], dtype=np.float64)
-        self.scene.add(POOL, warp(middle + corners * (28.0, 52.0)), vary(stream, shade(colour, 0.85)))
-        self.scene.add(POOL, warp(middle + corners * (18.0, 40.0)), vary(stream, colour))
+        for half, tone in (((28.0, 52.0), shade(colour, 0.85)), ((18.0, 40.0), colour)):
+            self.scene.add(POOL, warp(middle + corners * half), vary(stream, tone), cover="road")
         for line in (corners * (18.0, 40.0), corners * (13.0, 40.0), corners[:2] * (18.0, 0.0)):
             self.scene.add(CAR, warp(middle + np.concatenate([line, line[:1]])), (220, 220, 216), 1.0)
 
@@ -212,8 +215,10 @@ class Block:
         left, top, right, bottom = self._box
         split = stream.uniform(0.3, 0.7) * (right - left) + left
         for west, east in ((left, split), (split, right)):
-            colour = vary(stream, stream.choice(FIELDS), 5.0)
-            self.scene.add(GROUND, self._outline(west, top, east, bottom), colour)
+            crop = stream.choice(FIELDS)
+            colour = vary(stream, crop, 5.0)
+            cover: LandCover = "bare" if crop in FALLOW else "lawn"
+            self.scene.add(GROUND, self._outline(west, top, east, bottom), colour, cover=cover)
             if stream.random() < 0.35:
                 for _ in range(int((east - west) / 5.0)):
                     x, y = self._warp([(stream.uniform(west, east), stream.uniform(top, bottom))])[0]
@@ -221,4 +226,4 @@ class Block:
             else:
                 for v in np.arange(top + 10.0, bottom, 14.0):
                     line = self._warp([(west + 4, v), ((west + east) / 2, v), (east - 4, v)])
-                    self.scene.add(YARD, line, shade(colour, 0.94), 4.0)
+                    self.scene.add(YARD, line, shade(colour, 0.94), 4.0, cover=cover)

@@ -120,7 +120,8 @@ class House:
         colour = vary(stream, stream.choice(CARS), 5.0)
         body = self._frame.rectangle(along, back, 6.5, 15.0)
         self.scene.add(CAR, body, colour)
-        self.scene.add(FITTING, self._frame.rectangle(along, back - 1.5, 5.0, 3.0), (48, 54, 60))
+        glass = self._frame.rectangle(along, back - 1.5, 5.0, 3.0)
+        self.scene.add(FITTING, glass, (48, 54, 60), cover="road")
         self.scene.shadows.append(moved(body, -2.0, -4.0))
 
     def _yard(self) -> None:
@@ -145,7 +146,10 @@ class House:
                     ]
                 )
                 hedge = stream.random() < 0.5
-                scene.add(FITTING, fence, (62, 84, 48) if hedge else (128, 116, 100), 4.0 if hedge else 1.5)
+                if hedge:
+                    scene.add(FITTING, fence, (62, 84, 48), 4.0, cover="tree")
+                else:
+                    scene.add(FITTING, fence, (128, 116, 100), 1.5, cover="bare")
 
     def _dig_pool(self, top: float, limit: float) -> None:
         stream, frame, scene = self._stream, self._frame, self.scene
@@ -166,7 +170,7 @@ class House:
             )
         rim = outline.mean(0)
         light: Colour = (198, 206, 204)
-        scene.add(POOL, (outline - rim) * 1.05 + rim, light)
+        scene.add(POOL, (outline - rim) * 1.05 + rim, light, cover="road")
         scene.add(POOL, outline, blue, driver="pool")
         scene.add(POOL, moved((outline - rim) * 0.72 + rim, 2.0, 3.0), vary(stream, blue, 3.0))
         for _ in range(stream.randrange(0, 5)):
@@ -187,19 +191,18 @@ class House:
             return
         if choice < 0.10:
             disc = frame(moved(blob(stream, 8.0, 8.0, 0.0, 20), along, back))
-            scene.add(POOL, disc, (40, 46, 58))
-            scene.add(POOL, (disc - disc.mean(0)) * 0.8 + disc.mean(0), (60, 88, 122))
+            scene.add(POOL, disc, (40, 46, 58), cover="bare")
+            scene.add(POOL, (disc - disc.mean(0)) * 0.8 + disc.mean(0), (60, 88, 122), cover="bare")
         elif choice < 0.16:
-            scene.add(
-                POOL, frame.rectangle(along, back, 14.0, 10.0), vary(stream, stream.choice(POOL_BLUES), 6.0)
-            )
+            sheet = frame.rectangle(along, back, 14.0, 10.0)
+            scene.add(POOL, sheet, vary(stream, stream.choice(POOL_BLUES), 6.0), cover="bare")
         elif choice < 0.40:
             shed = stream.choice(((110, 98, 88), (136, 132, 126), (84, 138, 156), (150, 96, 70)))
             add_building(scene, frame, stream, along, back, 15.0, 12.0, 6.0, roof=vary(stream, shed, 6.0))
             self._take(along, back, 15.0, 12.0)
         elif choice < 0.52:
             bed = frame.rectangle(along, back, stream.uniform(12.0, 20.0), stream.uniform(10.0, 18.0))
-            scene.add(YARD, bed, vary(stream, (112, 92, 68), 6.0))
+            scene.add(YARD, bed, vary(stream, (112, 92, 68), 6.0), cover="bare")
 
     def _plant(self) -> None:
         stream = self._stream

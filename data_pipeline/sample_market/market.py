@@ -19,7 +19,7 @@ from PIL import Image
 from data_pipeline.sample_market.blocks import Block
 from data_pipeline.sample_market.geometry import TOWN_PIXEL, ZOOM, Warp, place_of, world_pixel
 from data_pipeline.sample_market.house import House
-from data_pipeline.sample_market.paint import crown_mask, paint, shape_mask
+from data_pipeline.sample_market.paint import crown_mask, paint, paint_cover, shape_mask
 from data_pipeline.sample_market.plan import BLOCK_HEIGHT, BLOCK_WIDTH, Plan
 from data_pipeline.sample_market.prices import (
     BASE_PRICE,
@@ -35,7 +35,7 @@ from data_pipeline.sample_market.prices import (
     sale_of,
     spoil,
 )
-from data_pipeline.sample_market.shapes import Shape
+from data_pipeline.sample_market.shapes import Scene, Shape
 from data_pipeline.sample_market.source import TileSource
 from data_pipeline.sample_market.truth import write_truth
 from housevis.core.errors import DataError, UsageError
@@ -159,9 +159,29 @@ class SampleMarket:
             width: Pixels.
             height: Pixels.
         """
+        return paint(
+            self.scenes(left, top, width, height), left - TOWN_PIXEL[0], top - TOWN_PIXEL[1], width, height
+        )
+
+    def scenes(self, left: int, top: int, width: int, height: int) -> list[Scene]:
+        """What may reach into a window of world pixels at zoom 18, in town pixels."""
         x, y = left - TOWN_PIXEL[0], top - TOWN_PIXEL[1]
-        blocks = self._blocks_near(x, y, x + width, y + height)
-        return paint([block.scene for block in blocks], x, y, width, height)
+        return [block.scene for block in self._blocks_near(x, y, x + width, y + height)]
+
+    def land_cover(self, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
+        """What covers the ground in any window of the town, the truth behind :meth:`render`.
+
+        Args:
+            left: World pixel at zoom 18 of the window's left edge.
+            top: World pixel at zoom 18 of its upper edge.
+            width: Pixels.
+            height: Pixels.
+
+        Returns:
+            uint8 (height, width): number of the class in :data:`data_pipeline.land_cover.LAND_COVERS`.
+        """
+        scenes = self.scenes(left, top, width, height)
+        return paint_cover(scenes, left - TOWN_PIXEL[0], top - TOWN_PIXEL[1], width, height)
 
     def _paint_chunk(self, column: int, row: int) -> NDArray[np.uint8]:
         side = CHUNK_TILES * TILE_SIZE

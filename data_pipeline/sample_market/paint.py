@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from data_pipeline.land_cover import LAND_COVERS
 from data_pipeline.sample_market.geometry import Points
-from data_pipeline.sample_market.shapes import ROOF, Scene, Shape, Tree
+from data_pipeline.sample_market.shapes import LAYER_COVERS, ROOF, Scene, Shape, Tree
 from data_pipeline.sample_market.texture import (
     crown,
     crown_shadow,
@@ -138,6 +139,49 @@ def _plant(picture: Image.Image, trees: Iterable[Tree], left: int, top: int, wid
         picture.paste(leaves, (tree.x - left - half, tree.y - top - half), opacity)
 
 
+def paint_cover(scenes: Iterable[Scene], left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
+    """What covers the ground of a window: the same shapes in the same order, classes in place of colours.
+
+    Args:
+        scenes: The blocks that may reach into the window.
+        left: Town pixel of the window's left edge.
+        top: Town pixel of its upper edge.
+        width: Pixels.
+        height: Pixels.
+
+    Returns:
+        Number of the class in :data:`LAND_COVERS` (height, width): the one
+        that covers most of a pixel. Shadows cover nothing.
+    """
+    scenes = list(scenes)
+    number = {cover: place for place, cover in enumerate(LAND_COVERS)}
+    shapes = [shape for scene in scenes for shape in scene.near(left, top, left + width, top + height)[0]]
+    shapes.sort(key=lambda shape: shape.layer)
+    layer = Image.new("L", (width * SCALE, height * SCALE), number["lawn"])
+    draw = ImageDraw.Draw(layer)
+    for shape in shapes:
+        _draw(draw, shape, left, top, number[shape.cover or LAYER_COVERS[shape.layer]])
+    fine = np.asarray(layer).reshape(height, SCALE, width, SCALE)
+    # Of classes that cover a pixel alike, the small and rare one is taken: a pool before its rim.
+    order = [number[cover] for cover in ("pool", "water", "roof", "road", "bare", "tree", "lawn")]
+    covered = np.stack([(fine == place).sum(axis=(1, 3), dtype=np.uint8) for place in order])
+    cover = np.array(order, dtype=np.uint8)[covered.argmax(axis=0)]
+    crowns = Image.new("L", (width, height), 0)
+    _plant_crowns(crowns, (tree for scene in scenes for tree in scene.trees), left, top)
+    return np.where(np.asarray(crowns) >= 128, np.uint8(number["tree"]), cover)
+
+
+def _plant_crowns(layer: Image.Image, trees: Iterable[Tree], left: int, top: int) -> None:
+    for tree in trees:
+        if (
+            -MARGIN <= tree.x - left <= layer.width + MARGIN
+            and -MARGIN <= tree.y - top <= layer.height + MARGIN
+        ):
+            _, opacity = crown(tree.radius, tree.variant)
+            half = opacity.width // 2
+            layer.paste(255, (tree.x - left - half, tree.y - top - half), opacity)
+
+
 def shape_mask(shapes: Iterable[Shape], left: int, top: int, size: int) -> NDArray[np.bool_]:
     """Pixels (size, size) of a square window that the shapes cover by at least half."""
     layer = Image.new("L", (size * SCALE, size * SCALE), 0)
@@ -151,8 +195,5 @@ def shape_mask(shapes: Iterable[Shape], left: int, top: int, size: int) -> NDArr
 def crown_mask(trees: Iterable[Tree], left: int, top: int, size: int) -> NDArray[np.bool_]:
     """Pixels (size, size) of a square window that the crowns cover by at least half."""
     layer = Image.new("L", (size, size), 0)
-    for tree in trees:
-        _, opacity = crown(tree.radius, tree.variant)
-        half = opacity.width // 2
-        layer.paste(255, (tree.x - left - half, tree.y - top - half), opacity)
+    _plant_crowns(layer, trees, left, top)
     return np.asarray(layer) >= 128

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from data_pipeline.land_cover import LandCover
 from data_pipeline.sample_market.geometry import Points
 
 Colour = tuple[int, int, int]
@@ -18,6 +19,23 @@ GROUND, LAWN, ROAD, KERB, MARKING, SHORE, WATER, YARD, POOL, CAR = range(10)
 """Layers below the cast shadows, from the bottom up."""
 ROOF, RIDGE, FITTING = range(20, 23)
 """Layers above the cast shadows."""
+
+LAYER_COVERS: dict[int, LandCover] = {
+    GROUND: "lawn",
+    LAWN: "lawn",
+    ROAD: "road",
+    KERB: "road",
+    MARKING: "road",
+    SHORE: "bare",
+    WATER: "water",
+    YARD: "road",
+    POOL: "pool",
+    CAR: "road",
+    ROOF: "roof",
+    RIDGE: "roof",
+    FITTING: "roof",
+}
+"""What a shape of a layer covers the ground with, unless it says otherwise."""
 
 
 @dataclass(slots=True)
@@ -30,6 +48,7 @@ class Shape:
         colour: RGB.
         width: Width of the line in pixels, 0 for a polygon.
         driver: The price driver it belongs to, or an empty text.
+        cover: What it covers the ground with; None is what its layer mostly is.
     """
 
     layer: int
@@ -37,6 +56,7 @@ class Shape:
     colour: Colour
     width: float = 0.0
     driver: str = ""
+    cover: LandCover | None = None
 
 
 @dataclass(slots=True)
@@ -69,9 +89,17 @@ class Scene:
     trees: list[Tree] = field(default_factory=list)
     _boxes: tuple[Points, Points] | None = field(default=None, repr=False)
 
-    def add(self, layer: int, points: Points, colour: Colour, width: float = 0.0, driver: str = "") -> None:
+    def add(
+        self,
+        layer: int,
+        points: Points,
+        colour: Colour,
+        width: float = 0.0,
+        driver: str = "",
+        cover: LandCover | None = None,
+    ) -> None:
         """Add one shape."""
-        self.shapes.append(Shape(layer, points, colour, width, driver))
+        self.shapes.append(Shape(layer, points, colour, width, driver, cover))
 
     def near(self, left: float, top: float, right: float, bottom: float) -> tuple[list[Shape], list[Points]]:
         """The shapes and shadows that may touch a box of town pixels."""

@@ -90,12 +90,13 @@ def _cars(
         scene.shadows.append(moved(body, -2.0, -4.0))
         scene.add(CAR, body, vary(stream, stream.choice(colours), 4.0))
         glass = middle + ahead * length * 0.3
-        scene.add(FITTING, np.array([glass - side * 2.4, glass + side * 2.4]), (46, 52, 58), 2.5)
+        pane = np.array([glass - side * 2.4, glass + side * 2.4])
+        scene.add(FITTING, pane, (46, 52, 58), 2.5, cover="road")
 
 
 def _street(scene: Scene, stream: random.Random, line: Points) -> None:
     tone = vary(stream, ASPHALT, 4.0)
-    scene.add(KERB - 2, line, PAVEMENT, STREET_WIDTH + 13.0)
+    scene.add(KERB - 2, line, PAVEMENT, STREET_WIDTH + 13.0, cover="road")
     scene.add(KERB - 2, line, (108, 124, 78), STREET_WIDTH + 6.0)
     scene.add(KERB, line, tone, STREET_WIDTH)
     scene.add(MARKING, line, vary(stream, tone, 3.0), 4.0)
@@ -109,14 +110,14 @@ def _street(scene: Scene, stream: random.Random, line: Points) -> None:
 
 
 def _arterial(scene: Scene, stream: random.Random, line: Points) -> None:
-    scene.add(KERB - 2, line, PAVEMENT, ARTERIAL_WIDTH + 9.0)
+    scene.add(KERB - 2, line, PAVEMENT, ARTERIAL_WIDTH + 9.0, cover="road")
     scene.add(KERB, line, (104, 105, 109), ARTERIAL_WIDTH, driver="arterial")
     scene.add(KERB, line, (98, 99, 103), ARTERIAL_WIDTH - 10.0)
     for side in (-1, 1):
         scene.add(MARKING, offset_line(line, side * (ARTERIAL_WIDTH / 2 - 4.0)), WHITE, 1.5)
         scene.add(MARKING, offset_line(line, side * 6.0), (214, 196, 120), 1.5)
         _dashes(scene, offset_line(line, side * 20.5), 26.0, 0.45, WHITE, 2.0)
-    scene.add(MARKING, line, (126, 134, 96), 8.0)
+    scene.add(MARKING, line, (126, 134, 96), 8.0, cover="lawn")
     _cars(scene, stream, line, (-28.0, -13.0, 13.0, 28.0), 0.40)
 
 
@@ -133,7 +134,7 @@ def add_streets(scene: Scene, plan: Plan, warp: Warp, column: int, row: int) -> 
         (_arterial if down == "arterial" else _street)(scene, stream, line)
     elif down == "path":
         line = sample_line(warp, (left, top), (left, top + BLOCK_HEIGHT))
-        scene.add(ROAD, line, (112, 126, 80), 44.0)
+        scene.add(ROAD, line, (112, 126, 80), 44.0, cover="lawn")
         scene.add(MARKING - 2, line, (178, 166, 142), 5.0)
         for number in range(1, len(line) - 1):
             if stream.random() < 0.5:
