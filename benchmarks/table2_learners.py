@@ -20,6 +20,7 @@ from housevis.vision.cross_fitting import FoldTargets, fit_and_cross_fit
 from housevis.vision.lessons import StoredRows
 from housevis.vision.objectives import fit_learner
 from housevis.vision.penalty import choose_penalty
+from housevis.vision.siamese import embed_all
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -236,8 +237,8 @@ def learn(task: Task) -> Learned:
     score = np.full(len(teach), np.nan, dtype=np.float32)
     for rows in np.array_split(_shown(task), 8):
         some = StoredRows(task.pooled, rows)[:]
-        in_sample[rows] = np.hstack([learner.embed(some) for learner in learners])
-        score[rows] = learners[0].score(some)
+        in_sample[rows] = embed_all(learners, some)
+        score[rows] = in_sample[rows, : learners[0].dimension] @ learners[0].direction().detach().numpy()
     crossed = in_sample.copy()
     if task.crossed:
         crossed[teach] = held_out

@@ -19,7 +19,7 @@ from housevis.pricing.splits import grouped_folds
 from housevis.runs import read_parquet, write_parquet
 from housevis.vision.cross_fitting import fit_and_cross_fit
 from housevis.vision.objectives import fit_learner
-from housevis.vision.siamese import FeatureLearner
+from housevis.vision.siamese import FeatureLearner, embed_all
 
 RANKER = "siamese.safetensors"
 TRAINING = "training.parquet"
@@ -50,8 +50,7 @@ class ValuationModel:
         The learners' features stand side by side. Without a learner there are
         none: ``(n, 0)``.
         """
-        found = [learner.embed(pooled) for learner in self.learners]
-        return np.concatenate([no_pictures(len(pooled)), *found], axis=1)
+        return embed_all(self.learners, pooled) if self.learners else no_pictures(len(pooled))
 
     def features(self, sales: pd.DataFrame, pooled: NDArray[np.float32]) -> pd.DataFrame:
         """What the boosting takes of n sales, see :func:`housevis.pricing.attributes.model_table`.
@@ -209,7 +208,7 @@ def _fit_learners(
             )
             for name, whole in zip(section.targets, wholes, strict=True)
         ]
-        found = np.concatenate([learner.embed(seen) for learner in learners], axis=1)
+        found = embed_all(learners, seen)
     else:
         targets = [fold_targets(name, sales, folds, config, penalties[name]) for name in section.targets]
         wholes = [target.whole for target in targets]

@@ -14,7 +14,7 @@ from housevis.core.errors import ModelError
 from housevis.vision.lessons import Features, Lesson, StoredRows, check_houses
 from housevis.vision.objectives import Objective, fit_learners
 from housevis.vision.pairs import Places
-from housevis.vision.siamese import FeatureLearner
+from housevis.vision.siamese import FeatureLearner, embed_all
 
 LEAST_STANDARD_ERRORS: Final = 2.0
 """How far above 0 the correlation of held-out scores with their targets must lie, in its standard errors."""
@@ -86,7 +86,7 @@ def cross_fitted_features(
         by_fold = np.repeat(by_fold[None], len(np.unique(folds)), axis=0)
     pooled, lessons = _fold_lessons(features, by_fold, folds, seed, penalty)
     learners = fit_learners(objective, pooled, lessons, section, seed, places=places)
-    return _held_out_features(learners, pooled, folds)
+    return _held_out_features([[learner] for learner in learners], pooled, folds)
 
 
 def fit_and_cross_fit(
@@ -131,20 +131,20 @@ def fit_and_cross_fit(
     """
     lessons: list[Lesson] = []
     for target in targets:
-        pooled, of_folds = _fold_lessons(features, target.by_fold, folds, seed, target.penalty)
+        pooled, by_others = _fold_lessons(features, target.by_fold, folds, seed, target.penalty)
         whole = Lesson(target.whole, np.ones(len(folds), dtype=bool), seed, target.penalty)
-        lessons += [whole, *of_folds]
+        lessons += [whole, *by_others]
     learners = fit_learners(objective, pooled, lessons, section, seed, places=places, fingerprint=fingerprint)
     size = len(learners) // len(targets)
-    of_all, found = learners[::size], []
-    for position, (learner, target) in enumerate(zip(of_all, targets, strict=True)):
-        fold_learners = learners[position * size + 1 : (position + 1) * size]
-        held_out = _held_out_features(fold_learners, pooled, folds)
+    of_all = learners[::size]
+    of_folds = [learners[position::size] for position in range(1, size)]
+    found = _held_out_features(of_folds, pooled, folds)
+    sides = np.split(found, np.cumsum([learner.dimension for learner in of_all])[:-1], axis=1)
+    for learner, target, held_out in zip(of_all, targets, sides, strict=True):
         if not says_something(held_out @ learner.direction().detach().numpy(), target.whole):
             learner.silence()
             held_out[:] = 0
-        found.append(held_out)
-    return of_all, np.concatenate(found, axis=1)
+    return of_all, found
 
 
 def says_something(scores: NDArray[np.floating], target: NDArray[np.floating]) -> bool:
@@ -187,10 +187,13 @@ def _fold_lessons(
 
 
 def _held_out_features(
-    learners: Sequence[FeatureLearner], pooled: NDArray[np.float32] | StoredRows, folds: NDArray[np.integer]
+    learners: Sequence[Sequence[FeatureLearner]],
+    pooled: NDArray[np.float32] | StoredRows,
+    folds: NDArray[np.integer],
 ) -> NDArray[np.float32]:
-    found = np.empty((len(pooled), learners[0].dimension), dtype=np.float32)
-    for learner, number in zip(learners, np.unique(folds), strict=True):
+    """Features of every fold by the learners that have not seen it: `(n, sum of D)`."""
+    found = np.empty((len(pooled), sum(each.dimension for each in learners[0])), dtype=np.float32)
+    for of_fold, number in zip(learners, np.unique(folds), strict=True):
         held_out = folds == number
-        found[held_out] = learner.embed(pooled[held_out])
+        found[held_out] = embed_all(of_fold, pooled[held_out])
     return found

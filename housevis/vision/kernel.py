@@ -71,6 +71,20 @@ class KernelEmbedding(nn.Module):
         slope = shares @ self.landmarks - shares.sum(dim=1, keepdim=True) * places
         return (2 / self.width) * slope @ self.projection
 
+    def measures_like(self, other: KernelEmbedding) -> bool:
+        """Whether `other` measures the same likeness to the same houses."""
+        return all(torch.equal(mine, its) for mine, its in zip(self.buffers(), other.buffers(), strict=True))
+
+    def beside(self, other: KernelEmbedding) -> KernelEmbedding:
+        """Both embeddings side by side, for one look at a likeness that they share: `D` is the sum."""
+        houses, components = self.landmarks.shape
+        joined = KernelEmbedding(self.in_features, self.out_features + other.out_features, houses, components)
+        joined.load_state_dict(dict(self.named_buffers()), strict=False)
+        with torch.no_grad():
+            joined.weight.copy_(torch.cat([self.weight, other.weight]))
+            joined.bias.copy_(torch.cat([self.bias, other.bias]))
+        return joined
+
     def take_raw(self, mean: torch.Tensor, deviation: torch.Tensor) -> None:
         """Make an embedding of standardised features one of raw features.
 

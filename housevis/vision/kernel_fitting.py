@@ -9,6 +9,7 @@ import numpy as np
 import scipy.linalg
 import torch
 from numpy.typing import NDArray
+from scipy.linalg.blas import ssyrk
 
 from housevis.core.errors import ModelError
 from housevis.vision.kernel import squared_distances
@@ -79,20 +80,23 @@ def _principal_axes(parts: Iterable[torch.Tensor], houses: int) -> torch.Tensor:
             few.append(part)
             continue
         if products is None:
-            products = torch.zeros(channels, channels)
-        products.addmm_(part.T, part)
+            products = np.zeros((channels, channels), dtype=np.float32, order="F")
+        products = ssyrk(1, part.numpy().T, beta=1, c=products, lower=1, overwrite_c=1)
     if products is not None:
         return _largest(products, min(COMPONENTS, len(products)))[1].T.contiguous()
     every = torch.cat(few)
-    values, vectors = _largest(every @ every.T, min(COMPONENTS, houses - 1))
+    values, vectors = _largest((every @ every.T).numpy(), min(COMPONENTS, houses - 1))
     return (vectors.T @ every) / values.clamp(min=_TINY).sqrt()[:, None]
 
 
-def _largest(products: torch.Tensor, kept: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The `kept` largest eigenvalues of `(n, n)` products, and their vectors `(n, kept)`."""
+def _largest(products: Float32, kept: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The `kept` largest eigenvalues of `(n, n)` products, and their vectors `(n, kept)`.
+
+    The products are read on and below the diagonal, and overwritten.
+    """
     size = len(products)
     values, vectors = scipy.linalg.eigh(
-        products.numpy(), subset_by_index=(size - kept, size - 1), overwrite_a=True, check_finite=False
+        products, subset_by_index=(size - kept, size - 1), overwrite_a=True, check_finite=False
     )
     return torch.from_numpy(values), torch.from_numpy(vectors)
 
@@ -128,11 +132,15 @@ def _weights(
 
 
 def _likenesses(places: torch.Tensor, width: float) -> Float32:
-    """Likeness of every house to every other `(m, m)`, laid out as the solver wants to overwrite it."""
-    matrix = np.empty((len(places), len(places)), dtype=np.float32, order="F")
+    """Likeness of every house to every other `(m, m)`, laid out as the solver wants to overwrite it.
+
+    It is filled on and below the diagonal, where the solver reads it.
+    """
+    matrix = np.zeros((len(places), len(places)), dtype=np.float32, order="F")
     for start in range(0, len(places), _CHUNK):
         columns = slice(start, start + _CHUNK)
-        matrix[:, columns] = torch.exp(-squared_distances(places[columns], places) / width).numpy().T
+        likeness = squared_distances(places[columns], places[start:]).div_(-width).exp_()
+        matrix[start:, columns] = likeness.numpy().T
     return matrix
 
 

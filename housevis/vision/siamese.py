@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
@@ -283,6 +284,12 @@ class KernelRegression(_ReadOut):
         houses, components = self.embedding.landmarks.shape
         return super().sizes() | {"houses": houses, "components": components}
 
+    def beside(self, other: KernelRegression) -> KernelRegression:
+        """Both embeddings as one, which has no target of its own."""
+        joined = KernelRegression(self.channels, self.dimension + other.dimension, self.fingerprint)
+        joined.embedding = self.embedding.beside(other.embedding)
+        return joined
+
 
 class LogRatioTriplet(_ReadOut):
     """``K x D`` embedding whose distances follow those of the target (log-ratio loss, C section 4).
@@ -292,6 +299,28 @@ class LogRatioTriplet(_ReadOut):
     """
 
     kind = "log-ratio triplet"
+
+
+def embed_all(learners: Sequence[FeatureLearner], pooled: np.ndarray) -> NDArray[np.float32]:
+    """The visual features of several learners side by side: `(n, K)` to float32 `(n, sum of D)`.
+
+    Kernel regressions that follow one another and measure the same likeness measure it once.
+
+    Raises:
+        ModelError: See :meth:`FeatureLearner.embed`.
+    """
+    merged: list[FeatureLearner] = []
+    for learner in learners:
+        last = merged[-1] if merged else None
+        if (
+            isinstance(last, KernelRegression)
+            and isinstance(learner, KernelRegression)
+            and last.embedding.measures_like(learner.embedding)
+        ):
+            merged[-1] = last.beside(learner)
+        else:
+            merged.append(learner)
+    return np.concatenate([learner.embed(pooled) for learner in merged], axis=1)
 
 
 def _unreadable(kind: str, file: Path, why: str) -> ModelError:
