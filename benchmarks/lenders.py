@@ -91,13 +91,11 @@ def later_maps(project: Project, sold: SoldHouses, houses: int) -> tuple[NDArray
     rows = np.random.default_rng(config.seed).permutation(rows)[:houses]
     places = {place.house_id: place for place in house_places(sold.sales.iloc[rows], config.imagery.zoom)}
     items = [places[house_id] for house_id in sold.sales["house_id"].astype(str).iloc[rows]]
-    engine = open_engine(
-        load_backbone(config.vision),
-        config.vision.engine,
-        config.vision.batch_size,
-        threads=torch.get_num_threads(),
-    )
-    with TileArchive(project.workspace.archive) as archive:
+    vision, threads = config.vision, torch.get_num_threads()
+    with (
+        open_engine(load_backbone(vision), vision.engine, vision.batch_size, threads=threads) as engine,
+        TileArchive(project.workspace.archive) as archive,
+    ):
         loader = PictureLoader(archive, config.imagery, config.vision)
         batches = iterate_features(loader.pixels, items, engine, want="maps")
         return rows, np.concatenate([batch.maps for batch in batches if batch.maps is not None])
@@ -108,7 +106,7 @@ def of_learner(learner: FeatureLearner) -> Asked:
     direction = learner.direction().detach().numpy()
 
     def gradients(pooled: Floats) -> Floats:
-        return learner.pull_back(pooled, np.broadcast_to(direction, (len(pooled), len(direction))))
+        return learner.pull_back(pooled, np.repeat(direction[None], len(pooled), axis=0))
 
     return Asked(gradients, lambda pooled: look_up_places(learner, pooled))
 

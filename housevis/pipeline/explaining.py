@@ -25,7 +25,7 @@ from housevis.pipeline.picture_desk import Desk, PictureWork, desk_for, lent_bac
 from housevis.pipeline.picture_steps import for_pictures
 from housevis.pipeline.project import Project
 from housevis.pipeline.results import StepResult
-from housevis.pipeline.sold import POOL, SoldHouses, current_run, keep_pool, load_sold_houses
+from housevis.pipeline.sold import EARLIER, POOL, SoldHouses, current_run, keep_pool, load_sold_houses
 from housevis.pipeline.training import model_folder
 from housevis.pipeline.valuation import ValuationModel
 from housevis.pipeline.valuing import VALUE_MAP, Valuer, build_value_map_model, read_pictures, visual_effects
@@ -38,6 +38,13 @@ from housevis.vision.siamese import FeatureLearner
 
 STEP = "explain"
 GRAD_WEIGHTS = "grad-weights.safetensors"
+
+GLOBAL = (
+    "the attention maps are global: the learner is linear, so every house has the same weights up to their "
+    "sign, whichever house lends them"
+)
+LOCAL = "the weights differ from house to house: each map names the training house that lent them"
+"""What is said of a run's attention maps, see :func:`has_same_weights`."""
 
 LOOK_UP_COMPONENTS = 32
 """Principal components of the pooled features that houses are looked up by, see :func:`look_up_places`."""
@@ -104,7 +111,8 @@ def explain(project: Project) -> StepResult:
     Returns:
         Figures ``houses``, ``statuses`` and ``value_statuses`` (count by
         status of attention maps and of value maps), ``grad_weights``
-        (houses per database) and ``images_per_second``.
+        (houses per database), ``same_weights`` (see :func:`has_same_weights`)
+        and ``images_per_second``.
 
     Raises:
         RunError: `train` is not finished, or stored attention maps are damaged.
@@ -130,11 +138,29 @@ def explain(project: Project) -> StepResult:
         "statuses": maps.houses["status"].value_counts().to_dict(),
         "value_statuses": maps.houses["value_status"].value_counts().to_dict(),
         "grad_weights": sizes,
+        "same_weights": has_same_weights(run),
         "images_per_second": round(pace, 1),
     }
     seconds = time.perf_counter() - started
     run.finish(STEP, seconds, figures)
     return StepResult(STEP, _lines(figures), figures, seconds)
+
+
+def has_same_weights(run: Run) -> bool:
+    """True where every house of a run has the same grad-weights up to their sign: its learner is linear.
+
+    It then does not matter whose weights a house borrows, and its map is
+    global. The `explain` step keeps it with the run; where an older version
+    made the run, the learner is asked.
+
+    Raises:
+        ModelError: The run's model is missing or damaged.
+    """
+    figures = run.steps().get(STEP, {}).get("figures", {})
+    if "same_weights" in figures:
+        return bool(figures["same_weights"])
+    learner = ValuationModel.load(model_folder(run, EARLIER)).picture_ranker()
+    return learner.linear_weight is not None
 
 
 def build_grad_weights(config: Config, run: Run, sold: SoldHouses, model_id: str) -> GradWeightDatabase:
@@ -369,8 +395,10 @@ def _lines(figures: dict) -> list[str]:
         ", ".join(f"{count:,} {status}" for status, count in figures[name].items())
         for name in ("statuses", "value_statuses")
     )
-    return [
+    lines = [
         f"attention maps: {figures['houses']:,} houses ({statuses}), "
         "each from one forward pass and one nearest-neighbour look-up",
-        f"value maps: {values}",
     ]
+    if "same_weights" in figures:
+        lines.append(GLOBAL if figures["same_weights"] else LOCAL)
+    return [*lines, f"value maps: {values}"]

@@ -21,7 +21,7 @@ from housevis.explain.metrics import ANY_DRIVER, CEILINGS
 from housevis.pipeline.attention import load_parts
 from housevis.pipeline.embedding import PictureLoader, places_in_order
 from housevis.pipeline.evaluating import stage_seconds
-from housevis.pipeline.explaining import shown_sales
+from housevis.pipeline.explaining import has_same_weights, shown_sales
 from housevis.pipeline.judging import DRIVER_PREFIX, driver_columns
 from housevis.pipeline.project import Project, fingerprint
 from housevis.pipeline.results import StepResult
@@ -220,6 +220,7 @@ def _with_pictures(
         picture=picture,
         attribution=archive.attribution,
         base_map=config.atlas.base_map,
+        same_weights=has_same_weights(run),
     )
     return records, pictures
 
@@ -304,6 +305,7 @@ def _report_pictures(project: Project, run: Run, figures: dict[str, Any]) -> Rep
             attribution=archive.attribution,
             rights_reference=archive.metadata.get("housevis_rights_reference") or None,
             attention=_attention_scores(figures),
+            same_weights=has_same_weights(run),
         )
 
 

@@ -80,6 +80,7 @@ def first_view(data: AtlasData, records: pd.DataFrame) -> dict[str, Any]:
             "attribution": pictures.attribution,
             "baseMap": pictures.base_map,
             "heatScale": legend_uri(),
+            "sameWeights": pictures.same_weights,
         },
         "priceLimits": price_limits(records["price"].to_numpy(dtype=float)),
         "chunkSize": CHUNK_SIZE,
@@ -134,7 +135,7 @@ def _picture_details(
     scale = heat_scale(data.heat[order], records["status"].to_numpy())
     row_of = {house_id: row for row, house_id in enumerate(records["house_id"].astype(str))}
     for source, record in zip(order, records.to_dict("records"), strict=True):
-        neighbour = _text_or_none(record["neighbour_house_id"])
+        neighbour = None if data.same_weights else _text_or_none(record["neighbour_house_id"])
         picture = pictures.get(str(record["house_id"]))
         drawn = record["status"] in DRAWN_STATUSES and picture is not None
         yield {

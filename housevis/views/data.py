@@ -108,6 +108,8 @@ class AtlasPictures:
             several threads, once per house.
         attribution: Whose imagery it is, shown beside every picture.
         base_map: Show the pictures as the base of the map from the start.
+        same_weights: All houses have the same weights up to their sign, so
+            that the maps are global and no house explains another.
     """
 
     heat: np.ndarray
@@ -115,6 +117,7 @@ class AtlasPictures:
     picture: Callable[[str], HouseImage | None]
     attribution: str
     base_map: bool = False
+    same_weights: bool = False
 
 
 @dataclass(frozen=True)
@@ -284,6 +287,7 @@ class ReportPictures:
         attribution: The attribution it asks for.
         rights_reference: The user's recorded licence, or None for open imagery.
         attention: Attention scores, empty where there are no true masks.
+        same_weights: As in :class:`AtlasPictures`.
     """
 
     rank_accuracy: float | None
@@ -295,6 +299,7 @@ class ReportPictures:
     attribution: str
     rights_reference: str | None = None
     attention: tuple[AttentionScore, ...] = ()
+    same_weights: bool = False
 
 
 @dataclass(frozen=True)

@@ -98,8 +98,17 @@ def test_statuses_decide_what_is_drawn(atlas_data, tmp_path):
     ]
     assert of["H00004"]["picture"] is None
     assert report.without_imagery == 1
+    assert view["pictures"]["sameWeights"] is False
     assert of["H00000"]["neighbour"] == "elsewhere-1"
     assert of["H00000"]["neighbourRow"] is None
+
+
+def test_where_all_houses_have_the_same_weights_no_neighbour_is_named(atlas_data, tmp_path):
+    build_atlas(replace(atlas_data, pictures=replace(atlas_data.pictures, same_weights=True)), tmp_path)
+    assert read_first_view(tmp_path)["pictures"]["sameWeights"] is True
+    details = read_details(tmp_path)
+    assert any(detail["heat"] for detail in details)
+    assert {(detail["neighbour"], detail["neighbourRow"]) for detail in details} == {(None, None)}
 
 
 def test_heat_has_one_scale_for_the_set(atlas_data, tmp_path):

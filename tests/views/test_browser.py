@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -281,6 +281,19 @@ def bare_atlas(bare_atlas_data, tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("bare")
     build_atlas(bare_atlas_data, folder)
     return (folder / "index.html").as_uri()
+
+
+def test_a_global_map_is_explained_by_no_house(desktop, atlas_data, tmp_path):
+    build_atlas(replace(atlas_data, pictures=replace(atlas_data.pictures, same_weights=True)), tmp_path)
+    page = desktop.page
+    page.goto((tmp_path / "index.html").as_uri())
+    find(page, "H00006")
+    words = page.locator(".card").inner_text()
+    assert "The map is global" in words
+    for part in ("Explained by", "House H00012"):
+        assert part not in words, part
+    assert page.locator(".neighbour").count() == 0
+    desktop.assert_quiet()
 
 
 @pytest.mark.parametrize("device", ["desktop", "telephone"])

@@ -43,6 +43,15 @@ def test_what_is_absent_is_not_mentioned(report_data):
     assert "Time by step" not in page
 
 
+def test_the_report_says_whether_the_maps_are_global(report_data):
+    page = render_report(report_data)
+    assert "borrows the weights" in page
+    assert "<b>Global</b>" not in page
+    page = render_report(replace(report_data, pictures=replace(report_data.pictures, same_weights=True)))
+    assert "<b>Global</b>" in page
+    assert "borrows the weights" not in page
+
+
 def test_a_report_without_pictures_says_so_and_nothing_else_of_them(bare_report_data):
     page = render_report(bare_report_data)
     for words in ("50.7 %", "This run uses no pictures", "What each set of attributes reaches", "39.1 %",

@@ -250,7 +250,14 @@ housevis.driverSection = function (detail) {
 };
 
 housevis.neighbourSection = function (detail) {
-  if (detail.neighbour === null || !detail.heat) return null;
+  if (!detail.heat) return null;
+  if (housevis.houses.pictures.sameWeights) {
+    return housevis.element("section", {}, housevis.element("h3", {}, "Where the colours come from"),
+      housevis.element("p", { class: "note" },
+        "The weights that coloured this picture are the same for every house of this run, up to their sign. "
+        + "The map is global: it differs from house to house only because the pictures do."));
+  }
+  if (detail.neighbour === null) return null;
   const section = housevis.element("section", {}, housevis.element("h3", {}, "Explained by"));
   const words = "The most similar house in the grad-weight database. Its weights, learned in training, coloured this picture.";
   if (detail.neighbourRow === null) {

@@ -1,0 +1,76 @@
+"""Whether it matters whose weights a house borrows: kept with the run, said on its pages."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from housevis.pipeline.explaining import GLOBAL, LOCAL, explain, has_same_weights
+from housevis.pipeline.pages import atlas, report
+from housevis.pipeline.project import open_project
+from housevis.pipeline.training import train
+from housevis.runs import STEPS, find_run
+
+KERNEL = '[siamese]\nobjective = "kernel"\nfeature_dimension = 1\npenalty = 0.3\n'
+
+
+def card_data(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What the map's cards show: the first view, and the details of all houses."""
+    text = (folder / "data" / "houses.js").read_text(encoding="utf-8")
+    view = json.loads(text.split("=", 1)[1].rstrip().rstrip(";"))
+    details: list[dict[str, Any]] = []
+    for number in range(-(-len(view["house"]) // view["chunkSize"])):
+        chunk = (folder / "data" / f"details-{number}.js").read_text(encoding="utf-8")
+        details += json.loads(chunk.split(",", 1)[1].rstrip().rstrip(";").removesuffix(")"))
+    return view, details
+
+
+def test_a_linear_learner_s_maps_are_called_global(town: Any) -> None:
+    assert town.run.steps()["explain"]["figures"]["same_weights"] is True
+    assert GLOBAL in town.out
+    view, details = card_data(town.run.atlas)
+    assert view["pictures"]["sameWeights"] is True
+    assert any(detail["heat"] for detail in details)
+    assert not any(detail["neighbour"] for detail in details)
+    page = town.run.report.read_text(encoding="utf-8")
+    assert "<b>Global</b>" in page
+    assert "borrows the weights" not in page
+
+
+def test_a_run_of_an_older_version_is_asked_for_its_learner(town_copy: Any) -> None:
+    steps = json.loads((town_copy.run.folder / STEPS).read_text())
+    del steps["explain"]["figures"]["same_weights"]
+    (town_copy.run.folder / STEPS).write_text(json.dumps(steps))
+    shutil.rmtree(town_copy.run.atlas)
+    town_copy.run.report.unlink()
+    with open_project(town_copy.config, town_copy.runs) as project:
+        again = explain(project)
+        assert again.skipped
+        assert not {GLOBAL, LOCAL} & set(again.lines)
+        assert has_same_weights(town_copy.run) is True
+        atlas(project)
+        report(project)
+    assert card_data(town_copy.run.atlas)[0]["pictures"]["sameWeights"] is True
+    assert "<b>Global</b>" in town_copy.run.report.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def kernel_run(town_copy: Any) -> tuple[Any, Any]:
+    """The small town with a kernel regression, up to its attention maps."""
+    text = town_copy.config_file.read_text().replace("[siamese]\npenalty = 60.0\n", KERNEL)
+    assert "kernel" in text
+    town_copy.config_file.write_text(text)
+    with open_project(town_copy.config, town_copy.runs) as project:
+        run = find_run(town_copy.runs, train(project).figures["run_id"])
+        return run, explain(project)
+
+
+def test_a_kernel_regression_s_weights_differ_and_name_their_lender(kernel_run: tuple[Any, Any]) -> None:
+    run, result = kernel_run
+    assert result.figures["same_weights"] is False
+    assert has_same_weights(run) is False
+    assert LOCAL in result.lines
