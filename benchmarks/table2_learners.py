@@ -150,7 +150,6 @@ def all_learners(base: SiameseSection, other: str | None) -> tuple[list[Learner]
         learner("price regression, cross-fitted", objective="price"),
         learner("log-ratio triplet, in-sample", "in-sample", objective="log-ratio-triplet"),
         learner("log-ratio triplet, cross-fitted", objective="log-ratio-triplet"),
-        learner("log-ratio triplet, 16-D, cross-fitted", objective="log-ratio-triplet", feature_dimension=16),
         learner("rank siamese on near pairs, cross-fitted", pair_sampling="near"),
         learner("rank siamese on residuals, cross-fitted", targets=list(RESIDUALS), **one),
         learner(
