@@ -31,10 +31,14 @@ Peer = Literal[
     "grad-cam EigenGradCAM",
     "captum LayerGradCam",
     "captum LayerGradientXActivation",
+    "captum IntegratedGradients",
 ]
 """Library and class."""
 
 PEERS: tuple[Peer, ...] = get_args(Peer)
+
+_STEPS = 32
+"""Steps of the straight line from an empty feature map, along which integrated gradients are averaged."""
 
 _PACKAGES = {"grad-cam": "pytorch_grad_cam", "captum": "captum.attr"}
 
@@ -66,8 +70,11 @@ def peer_heats(maps: Tensor, head: Head, scalar: Callable[[Tensor], Tensor], pee
             with method(model=rest, target_layers=[rest.maps]) as cam:
                 heats = cam(input_tensor=leaf, targets=[_first] * len(maps))
             return torch.from_numpy(heats).to(maps)
-        attributions = method(rest, rest.maps).attribute(leaf, target=0)
-    return attributions.detach().sum(dim=1).clamp(min=0)
+        if name == "IntegratedGradients":
+            found = method(rest).attribute(leaf, target=0, n_steps=_STEPS, internal_batch_size=len(maps))
+        else:
+            found = method(rest, rest.maps).attribute(leaf, target=0)
+    return found.detach().sum(dim=1).clamp(min=0)
 
 
 class _Rest(nn.Module):

@@ -65,6 +65,21 @@ def test_grad_cam_has_the_shape_of_grad_cams(maps: Tensor, head: nn.Module, meth
     assert torch.allclose(to_one(ours - lowest), theirs, atol=1e-3)
 
 
+def test_integrated_gradients_add_up_to_what_is_explained() -> None:
+    pytest.importorskip("captum")
+    alone = torch.rand(N, 1, 5, 4, generator=torch.Generator().manual_seed(3))
+
+    class OneChannel(nn.Module):
+        """Positive weights, so that no cell has less than no heat."""
+
+        def forward(self, maps: Tensor) -> Tensor:
+            return (maps.mean(dim=(2, 3)) ** 2).expand(-1, 4)
+
+    theirs = peer_heats(alone, OneChannel(), lambda f: f.sum(dim=1), "captum IntegratedGradients")
+    whole = 4 * alone.mean(dim=(1, 2, 3)) ** 2
+    assert torch.allclose(theirs.sum(dim=(1, 2)), whole, rtol=1e-3)
+
+
 @pytest.mark.parametrize("peer", PEERS)
 def test_every_peer_gives_heat(maps: Tensor, head: nn.Module, peer: peers.Peer) -> None:
     pytest.importorskip(peers._PACKAGES[peer.split()[0]])
