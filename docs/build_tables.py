@@ -25,6 +25,7 @@ import database_tables
 import etl_tables
 import finetune_tables
 import house_map_tables
+import lender_tables
 import market_tables
 import method_tables
 import price_tables
@@ -316,6 +317,8 @@ TABLES: dict[str, Table] = {
     "l2caf-classes": Table(method_tables.l2caf_classes, "l2caf-speed.json"),
     "l2caf-speed": Table(method_tables.l2caf_speed, "l2caf-speed.json"),
     "lender-lookup": Table(database_tables.lender_lookup, "lender-lookup.json"),
+    "lenders-king-county": Table(lender_tables.lenders, "lenders-king-county.json"),
+    "lenders-sample-market": Table(lender_tables.lenders, "lenders-sample-market.json"),
     "market-index-king-county": Table(market_tables.market_index_king_county, "market-index.json"),
     "market-index-towns": Table(market_tables.market_index_towns, "market-index.json"),
     "million-listings": Table(etl_tables.million_listings, "million-listings.json"),
