@@ -161,10 +161,11 @@ def paint_cover(scenes: Iterable[Scene], left: int, top: int, width: int, height
     draw = ImageDraw.Draw(layer)
     for shape in shapes:
         _draw(draw, shape, left, top, number[shape.cover or LAYER_COVERS[shape.layer]])
-    fine = np.asarray(layer).reshape(height, SCALE, width, SCALE)
+    fine = np.asarray(layer)
+    parts = [fine[down::SCALE, across::SCALE] for down in range(SCALE) for across in range(SCALE)]
     # Of classes that cover a pixel alike, the small and rare one is taken: a pool before its rim.
     order = [number[cover] for cover in ("pool", "water", "roof", "road", "bare", "tree", "lawn")]
-    covered = np.stack([(fine == place).sum(axis=(1, 3), dtype=np.uint8) for place in order])
+    covered = np.stack([sum((part == place).view(np.uint8) for part in parts) for place in order])
     cover = np.array(order, dtype=np.uint8)[covered.argmax(axis=0)]
     crowns = Image.new("L", (width, height), 0)
     _plant_crowns(crowns, (tree for scene in scenes for tree in scene.trees), left, top)
@@ -173,13 +174,9 @@ def paint_cover(scenes: Iterable[Scene], left: int, top: int, width: int, height
 
 def _plant_crowns(layer: Image.Image, trees: Iterable[Tree], left: int, top: int) -> None:
     for tree in trees:
-        if (
-            -MARGIN <= tree.x - left <= layer.width + MARGIN
-            and -MARGIN <= tree.y - top <= layer.height + MARGIN
-        ):
-            _, opacity = crown(tree.radius, tree.variant)
-            half = opacity.width // 2
-            layer.paste(255, (tree.x - left - half, tree.y - top - half), opacity)
+        _, opacity = crown(tree.radius, tree.variant)
+        half = opacity.width // 2
+        layer.paste(255, (tree.x - left - half, tree.y - top - half), opacity)
 
 
 def shape_mask(shapes: Iterable[Shape], left: int, top: int, size: int) -> NDArray[np.bool_]:

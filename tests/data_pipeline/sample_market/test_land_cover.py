@@ -32,7 +32,7 @@ def test_pool_and_water_lie_where_the_driver_masks_say(town: SampleMarket) -> No
             inside = covers[mask]
             hidden = np.isin(inside, above)
             right = inside == LAND_COVERS.index(driver)
-            # Crowns and roofs lie above the ground that a driver's mask measures, and so may a fence or a chair.
+            # A driver's mask is that of the ground; crowns and roofs may hide it, and so may a chair.
             assert (right | hidden).mean() > 0.98
             assert right.any()
             if driver == "water":
