@@ -40,6 +40,7 @@ for command in (
     steps.evaluate,
     results.atlas,
     results.report,
+    results.gallery,
     results.export,
     results.remove,
     results.serve,

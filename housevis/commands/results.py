@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from housevis.commands.shared import ConfigFile, Imagery, Rights, RunName, RunsFolder, opened_project, show
+from housevis.core.errors import UsageError
 
 
 def atlas(config: ConfigFile, runs: RunsFolder = Path("runs")) -> None:
@@ -25,6 +26,43 @@ def report(config: ConfigFile, runs: RunsFolder = Path("runs")) -> None:
 
     with opened_project(config, runs) as project:
         show(pipeline.report(project))
+
+
+def gallery(
+    config: ConfigFile,
+    houses: Annotated[
+        int | None, typer.Option(help="How many houses of later sales, spread over the prices [12].", min=1)
+    ] = None,
+    house: Annotated[
+        list[str] | None, typer.Option(help="The id of a house to show; may be repeated.", metavar="ID")
+    ] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Names of methods with commas between them [all of `explain`].", metavar="NAMES"),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="HTML file to write.", metavar="FILE")] = Path("gallery.html"),
+    runs: RunsFolder = Path("runs"),
+) -> None:
+    """Analysts: one page of sold houses, a column per method of explanation, scores beneath."""
+    from housevis import pipeline
+    from housevis.pipeline.gallery_page import DEFAULT_HOUSES
+
+    if houses is not None and house:
+        raise UsageError(
+            "--houses and --house exclude each other",
+            where="housevis gallery",
+            remedy="Say how many houses, or name them.",
+        )
+    with opened_project(config, runs, reads_only=True) as project:
+        show(
+            pipeline.gallery(
+                project,
+                houses=houses or DEFAULT_HOUSES,
+                house_ids=house or (),
+                methods=[name.strip() for name in methods.split(",")] if methods else (),
+                out=out,
+            )
+        )
 
 
 def export(

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from housevis.core.errors import ModelError
 from housevis.explain.heatmap import interpolation_matrix
@@ -193,6 +194,36 @@ def heat_ratio(
     counted = HeatRatio(drivers)
     counted.add({method: heat}, masks)
     return counted.results()
+
+
+def rank_agreement(found: NDArray[np.floating], own: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Whether two sets of maps put the cells of each picture in the same order.
+
+    Args:
+        found: Maps ``(n, H, W)``; a grid finer than that of `own` is averaged over its cells.
+        own: What they are compared with ``(n, h, w)``, for example the
+            back-propagated maps of the same pictures.
+
+    Returns:
+        Spearman's rank correlation over the cells, float64 ``(n,)``; NaN
+        where one of the maps is the same everywhere.
+
+    Raises:
+        ModelError: The shapes do not fit.
+    """
+    if found.ndim != 3 or own.ndim != 3 or len(found) != len(own):
+        raise ModelError(f"maps {found.shape} and {own.shape} cannot be compared; they must be (n, h, w)")
+    rows, columns = (
+        _area_matrix(fine, coarse) for fine, coarse in zip(found.shape[1:], own.shape[1:], strict=True)
+    )
+    ranks = [
+        rankdata(each.reshape(len(own), -1).astype(np.float64), axis=1)
+        for each in (rows @ found @ columns.T, own)
+    ]
+    centred = [each - each.mean(axis=1, keepdims=True) for each in ranks]
+    spread = np.sqrt((centred[0] ** 2).sum(axis=1) * (centred[1] ** 2).sum(axis=1))
+    shared = (centred[0] * centred[1]).sum(axis=1)
+    return np.divide(shared, spread, out=np.full(len(own), np.nan), where=spread > 0)
 
 
 def mask_on_grid(masks: NDArray[np.bool_], height: int, width: int) -> NDArray[np.float64]:

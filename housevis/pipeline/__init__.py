@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from housevis.pipeline.explaining import explain
     from housevis.pipeline.exporting import export
     from housevis.pipeline.finetuning import finetune
+    from housevis.pipeline.gallery_page import gallery
     from housevis.pipeline.new_houses import estimate, explain_listings
     from housevis.pipeline.pages import atlas, report, serve
     from housevis.pipeline.removal import plan_removal, remove
@@ -36,6 +37,7 @@ _MODULES = {
     "explain_listings": "new_houses",
     "export": "exporting",
     "finetune": "finetuning",
+    "gallery": "gallery_page",
     "ingest": "data_steps",
     "plan_tiles": "data_steps",
     "plan_removal": "removal",
@@ -60,6 +62,7 @@ __all__ = [
     "explain_listings",
     "export",
     "finetune",
+    "gallery",
     "ingest",
     "plan_removal",
     "plan_tiles",

@@ -1,10 +1,10 @@
-"""Every method of maps, for new houses, by name: what `housevis explain --method` offers."""
+"""Every method of maps by name: what `housevis explain --method` and `housevis gallery` offer."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,9 @@ from housevis.explain.gradcam import grad_cam
 from housevis.explain.heatmap import Status, heatmaps_of
 from housevis.explain.l2caf import l2_caf
 from housevis.explain.networks import Head, LinearHead
-from housevis.pipeline.explaining import Explainer
+from housevis.pipeline.explaining import Explainer, has_same_weights
+from housevis.pipeline.sold import SERVING
+from housevis.pipeline.training import model_folder
 from housevis.pipeline.valuation import ValuationModel
 from housevis.pipeline.valuing import Valuer, visual_effects
 from housevis.runs import Run
@@ -47,30 +49,49 @@ class HouseBatch:
     pictures: NDArray[np.uint8]
 
 
+class ExplainedHouses(NamedTuple):
+    """What a method makes of n houses.
+
+    Attributes:
+        heats: Maps ``(n, h, w)``.
+        statuses: What each is worth.
+        lenders: The house that lent its weights to each; None where none did.
+    """
+
+    heats: NDArray[np.float32]
+    statuses: list[Status]
+    lenders: list[str | None]
+
+
 class MapMethod(ABC):
     """A method of maps.
 
     Args:
-        run: The run whose serving model is asked.
+        run: The run whose model is asked.
         config: Its configuration.
+        model_id: The model.
 
     Attributes:
         title: Its name in words, as files keep it.
         signed: Whether negative values mean something.
         unit: ``"attention"``, or a currency.
+        same_weights: Whether every house that could lend its weights would
+            lend the same, up to their sign.
     """
 
     title: ClassVar[str]
     signed: ClassVar[bool] = False
     unit: str = ATTENTION
+    same_weights: bool = False
 
-    def __init__(self, run: Run, config: Config) -> None:
+    def __init__(self, run: Run, config: Config, model_id: str = SERVING) -> None:
         self._run = run
+        self._folder = model_folder(run, model_id)
         self._currency = config.listings.currency
 
     @abstractmethod
-    def explain(self, batch: HouseBatch) -> tuple[NDArray[np.float32], list[Status]]:
-        """Maps ``(n, h, w)`` and their statuses."""
+    def explain(self, batch: HouseBatch) -> ExplainedHouses:
+        """The maps of some houses."""
 
 
 class TransferMaps(MapMethod):
@@ -78,15 +99,16 @@ class TransferMaps(MapMethod):
 
     title = "grad-weight transfer"
 
-    def __init__(self, run: Run, config: Config) -> None:
-        super().__init__(run, config)
-        self._explainer = Explainer.load(run.serving, run.record["backbone"]["fingerprint"])
+    def __init__(self, run: Run, config: Config, model_id: str = SERVING) -> None:
+        super().__init__(run, config, model_id)
+        self._explainer = Explainer.load(self._folder, run.record["backbone"]["fingerprint"])
+        self.same_weights = has_same_weights(run)
 
-    def explain(self, batch: HouseBatch) -> tuple[NDArray[np.float32], list[Status]]:
+    def explain(self, batch: HouseBatch) -> ExplainedHouses:
         """See :class:`MapMethod`."""
         ids = batch.houses["house_id"].astype(str).tolist()
         frame, heats = self._explainer.explain(batch.maps, batch.features, ids)
-        return heats, frame["status"].tolist()
+        return ExplainedHouses(heats, frame["status"].tolist(), frame["neighbour_house_id"].tolist())
 
 
 class ValueMapsOfHouses(MapMethod):
@@ -95,16 +117,16 @@ class ValueMapsOfHouses(MapMethod):
     title = "value map"
     signed = True
 
-    def __init__(self, run: Run, config: Config) -> None:
-        super().__init__(run, config)
-        self._valuer = Valuer.load(run.serving)
+    def __init__(self, run: Run, config: Config, model_id: str = SERVING) -> None:
+        super().__init__(run, config, model_id)
+        self._valuer = Valuer.load(self._folder)
         self.unit = self._currency
 
-    def explain(self, batch: HouseBatch) -> tuple[NDArray[np.float32], list[Status]]:
+    def explain(self, batch: HouseBatch) -> ExplainedHouses:
         """See :class:`MapMethod`."""
         effects, currency = visual_effects(self._valuer.model, batch.houses, batch.features)
         found = self._valuer.explain(batch.maps, batch.features, effects, currency, batch.pictures)
-        return found.values, list(found.statuses)
+        return ExplainedHouses(found.values, list(found.statuses), [None] * len(found.values))
 
 
 class MeanFeatureMap(MapMethod):
@@ -112,7 +134,7 @@ class MeanFeatureMap(MapMethod):
 
     title = "mean feature map"
 
-    def explain(self, batch: HouseBatch) -> tuple[NDArray[np.float32], list[Status]]:
+    def explain(self, batch: HouseBatch) -> ExplainedHouses:
         """See :class:`MapMethod`."""
         return _with_statuses(torch.from_numpy(batch.maps.mean(axis=1)))
 
@@ -120,12 +142,12 @@ class MeanFeatureMap(MapMethod):
 class _LearnerMethod(MapMethod):
     """A method that asks the first feature learner."""
 
-    def __init__(self, run: Run, config: Config) -> None:
-        super().__init__(run, config)
-        self._model = ValuationModel.load(run.serving)
+    def __init__(self, run: Run, config: Config, model_id: str = SERVING) -> None:
+        super().__init__(run, config, model_id)
+        self._model = ValuationModel.load(self._folder)
         self._learner = self._model.picture_ranker()
 
-    def explain(self, batch: HouseBatch) -> tuple[NDArray[np.float32], list[Status]]:
+    def explain(self, batch: HouseBatch) -> ExplainedHouses:
         """See :class:`MapMethod`."""
         embeddings = torch.from_numpy(self._learner.embed(batch.features))
         heats = [
@@ -175,8 +197,8 @@ class PriceBandMaps(_LearnerMethod):
 
     title = "EmbeddingCAM of the price band"
 
-    def __init__(self, run: Run, config: Config) -> None:
-        super().__init__(run, config)
+    def __init__(self, run: Run, config: Config, model_id: str = SERVING) -> None:
+        super().__init__(run, config, model_id)
         first = self._model.training_visual()[:, : self._learner.dimension]
         known = np.isfinite(first).all(axis=1)
         embeddings = torch.from_numpy(first[known])
@@ -209,8 +231,8 @@ METHODS: Final[dict[str, type[MapMethod]]] = {
 }
 
 
-def open_method(name: str, run: Run, config: Config) -> MapMethod:
-    """A method by its name, with the serving model of a run.
+def open_method(name: str, run: Run, config: Config, model_id: str = SERVING) -> MapMethod:
+    """A method by its name, with a model of a run.
 
     Raises:
         UsageError: There is no such method.
@@ -220,7 +242,7 @@ def open_method(name: str, run: Run, config: Config) -> MapMethod:
         raise UsageError(
             f"there is no method {name!r}", where="--method", remedy=f"Choose one of {', '.join(METHODS)}."
         )
-    return METHODS[name](run, config)
+    return METHODS[name](run, config, model_id)
 
 
 def _pooled_head(learner: FeatureLearner, around: Tensor) -> Head:
@@ -231,6 +253,7 @@ def _pooled_head(learner: FeatureLearner, around: Tensor) -> Head:
     return head
 
 
-def _with_statuses(heats: Tensor) -> tuple[NDArray[np.float32], list[Status]]:
+def _with_statuses(heats: Tensor) -> ExplainedHouses:
     found = heatmaps_of(heats, _NOWHERE, unit=ATTENTION, method="")
-    return np.stack([each.values for each in found]), [each.status for each in found]
+    statuses = [each.status for each in found]
+    return ExplainedHouses(np.stack([each.values for each in found]), statuses, [None] * len(found))

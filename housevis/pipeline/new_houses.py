@@ -200,7 +200,7 @@ def explain_listings(
             some = houses.iloc[batch.rows].reset_index(drop=True)
             features = _with_neighbourhood(pool, config, houses, batch)
             seen = np.stack([fit_picture(picture.pixels, side) for picture in batch.pictures])
-            heat, statuses = shown_by.explain(HouseBatch(some, batch.maps, features, seen))
+            heat, statuses, _ = shown_by.explain(HouseBatch(some, batch.maps, features, seen))
             ids = some["house_id"].astype(str).tolist()
             found.append(pd.DataFrame({"house_id": ids, "status": statuses}, dtype=object))
             heats.append(heat)

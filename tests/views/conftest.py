@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from data_pipeline.frames import HouseImage
+from housevis.explain.heatmap import Heatmap
 from housevis.views.atlas import build_atlas
 from housevis.views.data import (
     AblationRow,
@@ -22,6 +23,14 @@ from housevis.views.data import (
     RatioStatistics,
     ReportData,
     ReportPictures,
+)
+from housevis.views.gallery import (
+    GalleryCell,
+    GalleryData,
+    GalleryMethod,
+    GalleryPicture,
+    GalleryRow,
+    GalleryScore,
 )
 
 SIDE_DEGREES = 0.0008
@@ -276,3 +285,54 @@ def bare_report_data() -> ReportData:
         drivers=tuple(driver for driver in data.drivers if driver.name != "picture"),
         stages={name: data.stages[name] for name in ("ingest", "train", "evaluate")},
     )
+
+
+def make_gallery_data(rows: int = 5, **changes: Any) -> GalleryData:
+    """Made-up maps of three methods: one transferred, one signed, one that is refused in the second row."""
+    random = np.random.default_rng(3)
+    bounds = (-75.7, 45.2, -75.69, 45.21)
+    methods = (
+        GalleryMethod("Grad-weight transfer", "Where lent weights point."),
+        GalleryMethod("Value map", "What each place adds or takes.", signed=True, unit="CAD"),
+        GalleryMethod("L2-CAF", "What cannot be done without.", caution="A map to be wary of."),
+    )
+    scores = (
+        GalleryScore("agreement", "Agreement", "Whether the order is the same.", "higher"),
+        GalleryScore("insertion", "Insertion", "How far it moves.", "lower", "percent"),
+        GalleryScore("drivers", "True drivers", "Heat on them.", "higher", "percent", "They cover 4 %"),
+    )
+    found = []
+    for number in range(rows):
+        heats = random.random((7, 7)).astype(np.float32)
+        values = random.normal(0, 400, (14, 14)).astype(np.float32)
+        refused = number == 1
+        caf = Heatmap(heats * (not refused), "attention", bounds, "L2-CAF", "flat" if refused else "ok")
+        cells = (
+            GalleryCell(
+                Heatmap(heats * (number + 1), "attention", bounds, "transfer"),
+                {"agreement": -0.25 + 0.1 * number, "insertion": 0.01 * number, "drivers": 0.5},
+                lender=f"L{number % 2}",
+            ),
+            GalleryCell(Heatmap(values, "CAD", bounds, "value map", signed=True), {"agreement": 0.5}),
+            GalleryCell(caf, {} if refused else {"agreement": 1.0, "insertion": 0.02, "drivers": 0.25}),
+        )
+        picture = GalleryPicture(draw_picture(number), "Drawn for a test", mark=(0.5, 0.25), metres=70.0)
+        facts = (("Sold", f"CA${300 + number},000"), ("Estimate", "CA$310,000"))
+        found.append(GalleryRow(f"H{number:05d}", facts, picture, cells))
+    settings: dict[str, Any] = {
+        "title": "Houses of Alderbrook",
+        "meta": "For analysts · run 20250301-120000-ab12cd",
+        "lead": ("Five houses.",),
+        "subject": "house",
+        "methods": methods,
+        "scores": scores,
+        "rows": found,
+        "lenders": {f"L{number}": GalleryPicture(draw_picture(9 + number), "Drawn") for number in (0, 1)},
+    }
+    return GalleryData(**settings | changes)
+
+
+@pytest.fixture(scope="session")
+def gallery_data() -> GalleryData:
+    """A gallery of five houses and three methods."""
+    return make_gallery_data()

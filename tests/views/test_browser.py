@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from housevis.views.atlas import build_atlas
+from housevis.views.gallery import build_gallery
 from housevis.views.report import build_report
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -341,3 +342,65 @@ def test_the_report_fits_and_loads_nothing(request, browser, tmp_path, width, ki
     assert watched.page.locator("svg use").count() > 30
     watched.assert_quiet()
     watched.page.context.close()
+
+
+@pytest.fixture(scope="module")
+def gallery(gallery_data, tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("gallery") / "gallery.html"
+    build_gallery(gallery_data, path)
+    return path.as_uri()
+
+
+@pytest.mark.parametrize("width", [360, 768, 1440, 1920])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_gallery_fits_and_keeps_its_pictures_in_sight(browser, gallery, width, scheme):
+    watched = watch(browser, width, 800, scheme)
+    page = watched.page
+    page.goto(gallery)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    scroller = page.locator(".scroller")
+    before = page.locator(".photo").first.bounding_box()
+    scroller.evaluate("box => { box.scrollLeft = 9999; }")
+    page.wait_for_timeout(100)
+    assert (scroller.evaluate("box => box.scrollLeft") > 0) == (width < 768)
+    assert page.locator(".photo").first.bounding_box()["x"] == pytest.approx(before["x"], abs=1)
+    watched.assert_quiet()
+    page.context.close()
+
+
+def test_the_maps_of_the_gallery_lie_on_the_pictures_and_fade(desktop, gallery):
+    page = desktop.page
+    page.goto(gallery)
+    assert page.locator(".photo").first.evaluate("image => image.complete && image.naturalWidth") == 224
+    assert page.locator(".under").first.evaluate("box => getComputedStyle(box).backgroundImage.length") > 999
+    frame, heat = page.locator(".under").first.bounding_box(), page.locator(".heat").first.bounding_box()
+    for side in ("x", "y", "width", "height"):
+        assert heat[side] == pytest.approx(frame[side], abs=1)
+    opacity = "image => getComputedStyle(image).opacity"
+    page.locator("#opacity").fill("40")
+    assert page.locator(".heat").first.evaluate(opacity) == "0.4"
+    page.locator("#overlay").focus()
+    page.keyboard.press("Space")
+    assert page.locator(".heat").first.evaluate(opacity) == "0"
+    assert page.locator("#opacity").is_disabled()
+    page.keyboard.press("Space")
+    assert page.locator(".heat").first.evaluate(opacity) == "0.4"
+    desktop.assert_quiet()
+
+
+def test_the_keyboard_scrolls_the_gallery(telephone, gallery):
+    page = telephone.page
+    page.goto(gallery)
+    page.locator(".scroller").focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('.scroller').scrollLeft > 0")
+    telephone.assert_quiet()
+
+
+def test_the_gallery_passes_the_accessibility_rules(desktop, telephone, gallery):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+    for watched in (desktop, telephone):
+        watched.page.goto(gallery)
+        found = axe.run(watched.page).response["violations"]
+        assert [(rule["id"], rule["nodes"][0]["html"][:120]) for rule in found] == []
