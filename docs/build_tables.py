@@ -306,6 +306,7 @@ TABLES: dict[str, Table] = {
     "birds-set-up": Table(bird_tables.set_up, "cub200.json"),
     "birds-transfer": Table(bird_tables.transfer, "cub200.json"),
     "cam-peers": Table(method_tables.cam_peers, "cam-peers.json"),
+    "class-maps": Table(method_tables.class_maps, "class-maps.json"),
     "comparable-sales": Table(comparable_sales, "comparable-sales.json"),
     "embedding-engine": Table(embedding_engine, "embedding-engine.json"),
     "fetch-faults": Table(etl_tables.fetch_faults, "tile-fetch-faults.json"),

@@ -80,3 +80,28 @@ def cam_peers(figures: Figures) -> str:
         f"EfficientNet-Lite0, {figures['pictures']} pictures of the sample market, one batch; "
         f"{figures['machine']['processor']}, threads: {figures['threads']}."
     )
+
+
+def class_maps(figures: Figures) -> str:
+    """How alike the maps of different classes of one picture are, by method."""
+    names = ("likeliest_and_second", "likeliest_and_least", "with_grad_cam")
+    rows = [
+        [
+            row["method"],
+            *("-" if row[name] is None else f"{row[name]:.3f}" for name in names),
+            str(figures["pictures"] - row["least_without_heat"]),
+        ]
+        for row in figures["rows"]
+    ]
+    header = [
+        "method",
+        "likeliest and second class",
+        "likeliest and least",
+        "with grad-cam's GradCAM",
+        "pictures with heat for the least",
+    ]
+    return (
+        f"{markdown_table(header, rows)}\n\n"
+        f"EfficientNet-Lite0's 1,000 class logits, {figures['pictures']} pictures ({figures['source']}); mean "
+        f"rank correlation of the cells, over pictures with heat. Command: `{figures['command']}`."
+    )
