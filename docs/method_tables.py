@@ -102,6 +102,6 @@ def class_maps(figures: Figures) -> str:
     ]
     return (
         f"{markdown_table(header, rows)}\n\n"
-        f"EfficientNet-Lite0's 1,000 class logits, {figures['pictures']} pictures ({figures['source']}); mean "
-        f"rank correlation of the cells, over pictures with heat. Command: `{figures['command']}`."
+        f"EfficientNet-Lite0's 1,000 class logits, {figures['pictures']} pictures ({figures['source']}); "
+        f"mean rank correlation of the cells, over pictures with heat. Command: `{figures['command']}`."
     )

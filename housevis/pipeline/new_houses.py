@@ -20,6 +20,7 @@ from housevis.core.errors import ImageryError, ListingsError, RunError
 from housevis.core.progress import progress_bar
 from housevis.core.storage import explained_disk_errors
 from housevis.pipeline.embedding import HousePlace, PictureLoader, places_in_order
+from housevis.pipeline.explaining import GLOBAL, LOCAL
 from housevis.pipeline.judging import estimate_table, interval_features
 from housevis.pipeline.method_maps import HouseBatch, open_method
 from housevis.pipeline.new_imagery import open_new_imagery
@@ -161,8 +162,10 @@ def explain_listings(
         out: Folder for ``<id>.png``, the picture under its map, and
             ``heatmaps.npz``: ``ids (n,)``, ``maps`` float32 ``(n, h, w)`` on
             the model's grid, ``bounds (n, 4)`` west, south, east, north
-            (EPSG:4326), ``method``, ``unit``, ``status (n,)``, ``files (n,)``
-            (names of the overlays), ``attribution``.
+            (EPSG:4326), ``method``, ``unit``, ``status (n,)``, ``lenders (n,)``
+            (the house that lent its weights; empty where none did, or where
+            all houses have the same), ``files (n,)`` (names of the overlays),
+            ``attribution``.
         method: One of :data:`housevis.pipeline.method_maps.METHODS`.
         as_of: Valuation date of a listing that has no date of its own, for value maps; None is today.
         rights_reference: The user's own right to use the imagery.
@@ -200,9 +203,12 @@ def explain_listings(
             some = houses.iloc[batch.rows].reset_index(drop=True)
             features = _with_neighbourhood(pool, config, houses, batch)
             seen = np.stack([fit_picture(picture.pixels, side) for picture in batch.pictures])
-            heat, statuses, _ = shown_by.explain(HouseBatch(some, batch.maps, features, seen))
+            heat, statuses, lenders = shown_by.explain(HouseBatch(some, batch.maps, features, seen))
+            if shown_by.same_weights:
+                lenders = [None] * len(lenders)
             ids = some["house_id"].astype(str).tolist()
-            found.append(pd.DataFrame({"house_id": ids, "status": statuses}, dtype=object))
+            shown = {"house_id": ids, "status": statuses, "lender": lenders}
+            found.append(pd.DataFrame(shown, dtype=object))
             heats.append(heat)
             pictures += batch.pictures
     if not found:
@@ -221,6 +227,10 @@ def explain_listings(
         f"Maps ({shown_by.title}) show association, not cause.",
         *credit_lines,
     ]
+    if shown_by.same_weights:
+        lines.append(GLOBAL)
+    elif table["lender"].notna().any():
+        lines.append(f"{LOCAL}: `lenders` in heatmaps.npz")
     flat = int((table["status"] != "ok").sum())
     if flat:
         lines.append(f"{flat:,} maps show nothing; their status in heatmaps.npz says why")

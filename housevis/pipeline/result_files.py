@@ -74,7 +74,7 @@ def write_attention(
 
     Args:
         out: The folder.
-        table: ``house_id`` and ``status`` of n houses.
+        table: ``house_id``, ``status`` and ``lender`` of n houses; None where no house lent its weights.
         maps: Their maps ``(n, h, w)``.
         pictures: Their pictures.
         method: The method's name.
@@ -96,6 +96,7 @@ def write_attention(
                 method=np.array(method),
                 unit=np.array(unit),
                 status=table["status"].to_numpy(dtype=str),
+                lenders=table["lender"].fillna("").to_numpy(dtype=str),
                 files=np.array(names),
                 attribution=np.array(pictures[0].attribution),
             )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
+import numpy as np
 
+from housevis.pipeline.evaluating import evaluate
 from housevis.pipeline.explaining import GLOBAL, LOCAL, explain, has_same_weights
 from housevis.pipeline.pages import atlas, report
 from housevis.pipeline.project import open_project
 from housevis.pipeline.training import train
+from housevis.pipeline.valuation import ValuationModel
 from housevis.runs import STEPS, find_run
 
 KERNEL = '[siamese]\nobjective = "kernel"\nfeature_dimension = 1\npenalty = 0.3\n'
@@ -58,19 +61,42 @@ def test_a_run_of_an_older_version_is_asked_for_its_learner(town_copy: Any) -> N
     assert "<b>Global</b>" in town_copy.run.report.read_text(encoding="utf-8")
 
 
-@pytest.fixture
-def kernel_run(town_copy: Any) -> tuple[Any, Any]:
-    """The small town with a kernel regression, up to its attention maps."""
-    text = town_copy.config_file.read_text().replace("[siamese]\npenalty = 60.0\n", KERNEL)
-    assert "kernel" in text
+def explained(town: Any, run: str, housevis: Callable[..., Any]) -> tuple[str, list[str]]:
+    """New houses explained by a run: what is printed, and who lent the weights."""
+    listings, out = town.write_listings("new.csv"), town.folder / "maps"
+    done = housevis(
+        "explain", listings, "--run", run, "--runs", town.runs, "--imagery", town.archive, "--out", out
+    )
+    assert done.code == 0, done.err
+    with np.load(out / "heatmaps.npz", allow_pickle=False) as stored:
+        return done.out, stored["lenders"].tolist()
+
+
+def test_new_houses_are_told_too_that_the_maps_are_global(
+    town_copy: Any, housevis: Callable[..., Any]
+) -> None:
+    out, lenders = explained(town_copy, "small-town", housevis)
+    assert GLOBAL in out
+    assert lenders == [""] * 4
+
+
+def test_a_kernel_regression_s_weights_differ_and_name_their_lender(
+    town_copy: Any, housevis: Callable[..., Any]
+) -> None:
+    text = town_copy.config_file.read_text()
+    text = text.replace("[siamese]\npenalty = 60.0\n", KERNEL)
+    text = text.replace("rounds = 60", "rounds = 10\nfolds = 2")
     town_copy.config_file.write_text(text)
     with open_project(town_copy.config, town_copy.runs) as project:
-        run = find_run(town_copy.runs, train(project).figures["run_id"])
-        return run, explain(project)
-
-
-def test_a_kernel_regression_s_weights_differ_and_name_their_lender(kernel_run: tuple[Any, Any]) -> None:
-    run, result = kernel_run
+        run_id = train(project).figures["run_id"]
+        result = explain(project)
+        evaluate(project)
+    run = find_run(town_copy.runs, run_id)
     assert result.figures["same_weights"] is False
     assert has_same_weights(run) is False
     assert LOCAL in result.lines
+    out, lenders = explained(town_copy, run_id, housevis)
+    assert LOCAL in out
+    assert GLOBAL not in out
+    teachers = ValuationModel.load(run.serving).training["house_id"].astype(str)
+    assert set(lenders) <= set(teachers)
