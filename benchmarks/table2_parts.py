@@ -242,7 +242,8 @@ def strong_sections(base: PricingSection) -> dict[str, PricingSection]:
         "learning_rate": 0.6 * base.learning_rate,
         "feature_fraction": 0.6,
         "row_fraction": 0.8,
-        "boosters": 3,
+        "boosters": 2,
+        "random_boosters": 2,
     }
     return {
         "comparable sales": base.model_copy(update=common),

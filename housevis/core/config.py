@@ -246,6 +246,8 @@ class PricingSection(Section):
     """Share of the sales that each tree is grown from."""
     boosters: int = Field(1, ge=1)
     """Boosters of different seeds whose log estimates are averaged."""
+    random_boosters: int = Field(0, ge=0)
+    """Further boosters in the mean, whose splits are drawn at random (extremely randomised trees)."""
     linear_base: bool = False
     """A linear model of the attributes comes first, and the boosting learns what it leaves."""
     interval: float = Field(0.9, gt=0.5, lt=1)
@@ -260,6 +262,17 @@ class ExplainSection(Section):
     """What is explained, see ``housevis.explain.gradweights``; C publishes ``loss-against``."""
     pairs: int = Field(50, ge=1)
     top_channels: int = Field(50, ge=1)
+
+
+class LandCoverSection(Section):
+    """What covers the ground under the heat: the segmenter, and files that know better."""
+
+    buildings: OptionalPath = None
+    """Footprints, any vector file that geopandas reads; they are roof, whatever the segmenter says."""
+    roads: OptionalPath = None
+    """Roads: lines, as wide as their column ``highway`` says, or polygons."""
+    attribution: OptionalText = None
+    """Credit for these files, shown wherever land cover is."""
 
 
 class AtlasSection(Section):
@@ -294,6 +307,7 @@ class Config(Section):
     siamese: SiameseSection = Field(default_factory=SiameseSection)
     pricing: PricingSection = Field(default_factory=PricingSection)
     explain: ExplainSection = Field(default_factory=ExplainSection)
+    land_cover: LandCoverSection = Field(default_factory=LandCoverSection)
     atlas: AtlasSection = Field(default_factory=AtlasSection)
     results: OptionalPath = None
     """Where `evaluate` also writes its figures as JSON, for the docs."""

@@ -35,6 +35,8 @@ def fit_booster(
     target: Array,
     seed: int,
     num_threads: int,
+    *,
+    random_splits: bool = False,
 ) -> lightgbm.Booster:
     """Fit one booster; the same input gives the same trees, whatever the threads.
 
@@ -45,6 +47,10 @@ def fit_booster(
         target: Targets ``(n,)``.
         seed: Seed of the boosting.
         num_threads: Threads to use at most; a small table is fitted on one.
+        random_splits: Try one random threshold for each feature in place of
+            all (Geurts, Ernst, Wehenkel, Extremely randomized trees, Machine
+            Learning 2006): other errors than those of searched splits, so
+            that the mean of both kinds is better than either.
 
     Returns:
         The fitted booster.
@@ -57,6 +63,7 @@ def fit_booster(
         "feature_fraction": section.feature_fraction,
         "bagging_fraction": section.row_fraction,
         "bagging_freq": int(section.row_fraction < 1),
+        "extra_trees": random_splits,
         "seed": seed,
         "deterministic": True,
         "force_row_wise": True,
@@ -72,7 +79,10 @@ def fit_boosters(
 ) -> tuple[lightgbm.Booster, ...]:
     """Fit as many boosters as the section asks for, the first of the given seed, the next of the next."""
     return tuple(
-        fit_booster(section, table, target, seed + number, num_threads) for number in range(section.boosters)
+        fit_booster(
+            section, table, target, seed + number, num_threads, random_splits=number >= section.boosters
+        )
+        for number in range(section.boosters + section.random_boosters)
     )
 
 

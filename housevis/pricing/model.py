@@ -46,6 +46,7 @@ _SETTINGS: Final = (
     "feature_fraction",
     "row_fraction",
     "boosters",
+    "random_boosters",
     "linear_base",
     "market_index",
     "comparables",
@@ -79,6 +80,8 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
         feature_fraction: Share of the features that a tree is grown from.
         row_fraction: Share of the sales that a tree is grown from.
         boosters: Boosters of different seeds that are averaged.
+        random_boosters: Further ones in the mean whose splits are drawn at
+            random (:func:`housevis.pricing.boosters.fit_booster`).
         linear_base: Whether a linear model of the features comes first
             (:mod:`housevis.pricing.linear_base`), and the boosting learns
             what it leaves.
@@ -123,6 +126,7 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
         feature_fraction: float = 1.0,
         row_fraction: float = 1.0,
         boosters: int = 1,
+        random_boosters: int = 0,
         linear_base: bool = False,
         market_index: str = "none",
         comparables: int = 0,
@@ -141,6 +145,7 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
         self.feature_fraction = feature_fraction
         self.row_fraction = row_fraction
         self.boosters = boosters
+        self.random_boosters = random_boosters
         self.linear_base = linear_base
         self.market_index = market_index
         self.comparables = comparables
