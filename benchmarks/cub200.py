@@ -35,6 +35,7 @@ from cub200_data import (
     read_cub200,
 )
 from cub200_features import COARSE, FINE, Trunk
+from cub200_gallery import write_gallery
 from cub200_methods import ASKING, OBJECT, Lenders, View, all_methods
 from cub200_removal import removal_study
 from cub200_scores import PLAIN, Scores, Truth, against_mean_map, chosen, method_row, orderings, retrieval
@@ -52,12 +53,7 @@ from housevis.core.config import VisionSection
 from housevis.core.errors import HousevisError
 from housevis.core.machine import machine_facts
 from housevis.core.progress import progress_bar
-from housevis.explain.localisation import (
-    THRESHOLDS,
-    centre_box,
-    fixed_box_overlaps,
-    heat_in_region,
-)
+from housevis.explain.localisation import THRESHOLDS, centre_box, fixed_box_overlaps, heat_in_region
 from housevis.explain.metrics import mask_on_grid
 from housevis.explain.networks import LinearHead
 from housevis.explain.object_maps import ObjectSettings
@@ -151,6 +147,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     fixed = _references(parts)
     candidates = [f"{OBJECT}{source}" for source in ASKING]
     best = chosen(scores["held"], candidates, least_ratio=0.85, least_point=scores["held"][PLAIN].point)
+    rows = [method_row(name, scores["held"][name], scores["test"][name], hits) for name in names]
+    if options.gallery:
+        write_gallery(options.gallery, test, train, parts["test"].view(CROP), lenders[0], rows, best)
     return {
         "command": _command(options),
         "machine": machine_facts(),
@@ -166,7 +165,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "thresholds": list(THRESHOLDS),
         "retrieval": found,
         "references": fixed,
-        "methods": [method_row(name, scores["held"][name], scores["test"][name], hits) for name in names],
+        "methods": rows,
         "best": against_mean_map(
             best, candidates, scores["held"], scores["test"], fixed["centre_box"]["iou"]
         ),
@@ -380,6 +379,7 @@ def main() -> int:
     parser.add_argument("--removal-pictures", type=int, default=60, help="for insertion, deletion and ROAD")
     parser.add_argument("--cars", type=Path, help="CARS196: retrieval only")
     parser.add_argument("--coco", type=Path, help="MS COCO: birds of val2017")
+    parser.add_argument("--gallery", type=Path, help="also a page of pictures, maps and scores, in this file")
     parser.add_argument("--cache", type=Path, default=platformdirs.user_cache_path("housevis") / "cub200")
     parser.add_argument("--out", type=Path, default=PROJECT / "docs" / "results" / "cub200.json")
     options = parser.parse_args()

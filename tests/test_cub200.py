@@ -136,6 +136,7 @@ def test_the_whole_command(root: Path, tmp_path: Path):
     command = [sys.executable, str(PROJECT / "benchmarks" / "cub200.py"), "--root", str(root)]
     command += ["--train-classes", "1-4", "--test-classes", "5-6", "--seeds", "1", "--removal-pictures", "1"]
     command += ["--cache", str(tmp_path / "cache"), "--out", str(out)]
+    command += ["--gallery", str(tmp_path / "birds.html")]
     environment = {**os.environ, "HOUSEVIS_PROGRESS": "off", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
@@ -151,6 +152,11 @@ def test_the_whole_command(root: Path, tmp_path: Path):
     assert "skipped" in figures["coco"]
     assert "skipped" in figures["cars196"]
     assert (tmp_path / "cache").is_dir()
+    page = (tmp_path / "birds.html").read_text(encoding="utf-8")
+    assert page.count('<th scope="row" class="first" abbr="Picture ') == 6
+    assert page.count('class="box"') == 6 * (1 + page.count('<th scope="col">'))
+    assert "Weights lent by picture" in page
+    assert "Box ratio" in page
 
 
 def test_what_is_no_data_set_ends_in_a_message(tmp_path: Path):

@@ -48,7 +48,7 @@ from housevis.vision.engines import open_engine
 
 DEFAULT_HOUSES: Final = 12
 SAYS: Final = {
-    "transfer": "Where the {top} channels lie that another house weighs highest; no back-propagation.",
+    "transfer": "Where the {top} channels lie that {question}, by another house's weights.",
     "value": "What each place adds to the estimate (orange) or takes from it (blue).",
     "grad-cam": "Where “this house is dearer” comes from: all its channels, back-propagated for itself.",
     "embedding-cam": "Where the picture agrees with its own embedding.",
@@ -57,6 +57,15 @@ SAYS: Final = {
     "mean-feature-map": "No explanation: where the feature map is strong. What the others have to beat.",
 }
 """What the maps of a method show, by its name."""
+
+QUESTIONS: Final = {
+    "ordering": "speak most for its lender being dearer than others, or cheaper where it is",
+    "loss-for": "speak most for its lender's true place among other houses",
+    "loss-against": "speak most against its lender's true place among other houses",
+    "dearer": "speak most for “dearer”",
+    "cheaper": "speak most for “cheaper”",
+}
+"""What the weights of a transferred map were asked, by the key `scalar` of ``[explain]``."""
 
 SAME_WEIGHTS: Final = (
     "A global map: the learner is linear, so any house would lend these weights, up to their sign. "
@@ -227,7 +236,7 @@ def _data(
         method = opened[name]
         title = method.title[0].upper() + method.title[1:]
         caution = SAME_WEIGHTS if method.same_weights else ""
-        says = SAYS[name].format(top=config.explain.top_channels)
+        says = SAYS[name].format(top=config.explain.top_channels, question=QUESTIONS[config.explain.scalar])
         methods.append(GalleryMethod(title, says, method.signed, method.unit, caution))
     covers = [part.cover for part in parts if part.cover is not None]
     scores = [*SCORES, on_true_drivers(np.concatenate(covers))] if covers else SCORES

@@ -29,7 +29,8 @@ SCORES: Final = (
         AGREEMENT,
         "Agreement",
         "Rank correlation of the map's cells with the house's own back-propagated map, that of the method "
-        "Grad-CAM: 1 is the same order, 0 none, −1 the reverse.",
+        "Grad-CAM: 1 is the same order, 0 none, −1 the reverse. A transferred map may ask for “cheaper”, "
+        "which is near the reverse.",
         "higher",
     ),
     GalleryScore(

@@ -127,6 +127,8 @@ class GalleryScore:
     def text(self, value: float) -> str:
         """A value of this score as words."""
         written = f"{100 * value:.1f} %" if self.style == "percent" else f"{value:.2f}"
+        if not float(written.split()[0]):
+            written = written.lstrip("-")
         return written.replace("-", "−")
 
 
@@ -168,7 +170,8 @@ def build_gallery(data: GalleryData, path: Path) -> int:
         The size of the file in bytes.
 
     Raises:
-        DataError: A row has another number of maps than there are methods.
+        DataError: There is no row or no method, or a row has another number of
+            maps than there are methods.
     """
     page = render_gallery(data)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -177,6 +180,8 @@ def build_gallery(data: GalleryData, path: Path) -> int:
 
 def render_gallery(data: GalleryData) -> str:
     """The gallery as text; see :func:`build_gallery`."""
+    if not data.rows or not data.methods:
+        raise DataError("a gallery needs a row and a method")
     for row in data.rows:
         if len(row.cells) != len(data.methods):
             raise DataError(f"{row.name} has {len(row.cells)} maps for {len(data.methods)} methods")

@@ -4,11 +4,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 
 from housevis.core.errors import ModelError
 from housevis.explain import HeatRatio, heat_ratio
 from housevis.explain.heatmap import upsample
-from housevis.explain.metrics import ANY_DRIVER, CEILINGS, CENTRED, TRUE_MASK, UNIFORM, mask_on_grid
+from housevis.explain.metrics import (
+    ANY_DRIVER,
+    CEILINGS,
+    CENTRED,
+    TRUE_MASK,
+    UNIFORM,
+    mask_on_grid,
+    rank_agreement,
+)
 
 
 def line(results, method: str, region: str):
@@ -131,3 +140,18 @@ def test_what_does_not_fit_is_one_message() -> None:
     with pytest.raises(ModelError, match="at least one of your own"):
         HeatRatio(["x"]).add({UNIFORM: good}, masks)
     assert counted.results()[0].houses == 2
+
+
+def test_agreement_is_the_rank_correlation_of_the_cells() -> None:
+    random = np.random.default_rng(5)
+    own = random.random((4, 5, 6))
+    assert rank_agreement(np.exp(own), own) == pytest.approx(1)
+    assert rank_agreement(-own, own) == pytest.approx(-1)
+    other = random.random((4, 5, 6))
+    expected = [spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(other, own, strict=True)]
+    assert rank_agreement(other, own) == pytest.approx(expected)
+    fine = np.repeat(np.repeat(own, 2, axis=1), 2, axis=2)
+    assert rank_agreement(fine, own) == pytest.approx(1)
+    assert np.isnan(rank_agreement(np.zeros_like(own), own)).all()
+    with pytest.raises(ModelError, match="cannot be compared"):
+        rank_agreement(own[:2], own)

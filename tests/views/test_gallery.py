@@ -211,6 +211,8 @@ def test_a_gallery_without_scores_or_maps(gallery_data: GalleryData) -> None:
 def test_rows_must_fit_the_methods(gallery_data: GalleryData) -> None:
     with pytest.raises(DataError, match="3 maps for 2 methods"):
         render_gallery(replace(gallery_data, methods=gallery_data.methods[:2]))
+    with pytest.raises(DataError, match="needs a row"):
+        render_gallery(replace(gallery_data, rows=()))
 
 
 def test_the_file_is_written_whole_into_a_new_folder(gallery_data: GalleryData, tmp_path: Any) -> None:
@@ -240,3 +242,4 @@ def test_scores_are_written_with_a_true_minus() -> None:
     share = GalleryScore("b", "B", "", "lower", "percent")
     assert plain.text(-0.254) == "−0.25"
     assert share.text(0.1234) == "12.3 %"
+    assert plain.text(-0.001) == "0.00"
