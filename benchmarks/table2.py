@@ -28,7 +28,14 @@ from table2_bench import Bench, learned_features
 from table2_estimates import BOOSTING, Part
 from table2_learners import PAPER, read_scores
 from table2_market import Market, read_market
-from table2_parts import measure_blocks, measure_shuffled, measure_strongest, rank_accuracies, select
+from table2_parts import (
+    measure_blocks,
+    measure_draws,
+    measure_shuffled,
+    measure_strongest,
+    rank_accuracies,
+    select,
+)
 
 from housevis.core.config import load_config
 from housevis.core.errors import HousevisError
@@ -68,6 +75,7 @@ def measure(bench: Bench) -> dict[str, Any]:
         **rank_accuracies(bench, visual, scores, estimates, found),
         "selection": selection,
         "rows": rows,
+        "draws": measure_draws(bench, best, visual[best]),
         "strongest": measure_strongest(bench, best, visual[best]),
         "blocks": measure_blocks(bench, best_fitted),
         "shuffled": measure_shuffled(bench, best_fitted),

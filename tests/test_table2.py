@@ -141,6 +141,14 @@ def test_blocks_strongest_and_shuffled_are_there(figures: dict[str, Any]) -> Non
     assert {row["shuffled"] for row in figures["shuffled"]} == {"prices", "pictures"}
 
 
+def test_draws_of_the_teaching_sales_give_about_the_same_gain(figures: dict[str, Any]) -> None:
+    assert {row["attributes"] for row in figures["draws"]} == set(figures["market"]["sets"]) - {"none"}
+    for row in figures["draws"]:
+        assert row["gain"]["estimate"] == pytest.approx(row["with"] - row["without"])
+        assert row["gain"]["low"] <= row["gain"]["estimate"] <= row["gain"]["high"]
+        assert 0 <= row["deviation"] < 0.1
+
+
 def test_scores_of_other_sales_are_refused(town: Path) -> None:
     pd.DataFrame({"sale_id": ["x"], "score_price": [1.0]}).to_parquet(town / "foreign.parquet")
     done = subprocess.run(
