@@ -25,6 +25,7 @@ import database_tables
 import etl_tables
 import finetune_tables
 import house_map_tables
+import land_cover_tables
 import lender_tables
 import market_tables
 import method_tables
@@ -317,6 +318,9 @@ TABLES: dict[str, Table] = {
     "king-county-details": Table(king_county_details, "king-county.json"),
     "l2caf-classes": Table(method_tables.l2caf_classes, "l2caf-speed.json"),
     "l2caf-speed": Table(method_tables.l2caf_speed, "l2caf-speed.json"),
+    "land-cover": Table(land_cover_tables.land_cover, "land-cover.json"),
+    "land-cover-cost": Table(land_cover_tables.land_cover_cost, "land-cover-cost.json"),
+    "land-cover-real": Table(land_cover_tables.land_cover_real, "land-cover-real.json"),
     "lender-lookup": Table(database_tables.lender_lookup, "lender-lookup.json"),
     "lenders-king-county": Table(lender_tables.lenders, "lenders-king-county.json"),
     "lenders-sample-market": Table(lender_tables.lenders, "lenders-sample-market.json"),

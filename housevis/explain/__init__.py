@@ -15,6 +15,7 @@ from housevis.explain.gradweights import rank_grad_weights
 from housevis.explain.heatmap import Heatmap, Status, heat_to_png, heatmaps_of, shared_scale
 from housevis.explain.metrics import HeatRatio, HeatShare, heat_ratio
 from housevis.explain.transfer import Lender, Transfer, Transferred
+from housevis.explain.under_heat import UnderHeat
 
 if TYPE_CHECKING:
     from housevis.explain.embeddingcam import PriceBands, embedding_cam, mean_proxies, single_point_proxies
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         weighted_sum,
     )
     from housevis.explain.l2caf import l2_caf, ordinary_l2_caf, recurrent_l2_caf
+    from housevis.explain.landcover import LandCoverSegmenter
     from housevis.explain.networks import EmbeddingNetwork, LinearHead
     from housevis.explain.object_maps import ObjectSettings, object_maps
     from housevis.explain.retrieval import retrieval_grad_cam
@@ -38,6 +40,7 @@ _LOADED_ON_USE = {
     "EmbeddingNetwork": "networks",
     "FilterSearch": "filters",
     "FilterSettings": "filters",
+    "LandCoverSegmenter": "landcover",
     "LinearHead": "networks",
     "NPairs": "examples",
     "ObjectSettings": "object_maps",
@@ -75,6 +78,7 @@ __all__ = [
     "HeatRatio",
     "HeatShare",
     "Heatmap",
+    "LandCoverSegmenter",
     "Lender",
     "LinearHead",
     "NPairs",
@@ -88,6 +92,7 @@ __all__ = [
     "Transfer",
     "Transferred",
     "Triplets",
+    "UnderHeat",
     "averaged_grad_weights",
     "compressed",
     "embedding_cam",

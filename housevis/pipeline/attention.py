@@ -15,6 +15,7 @@ from safetensors.numpy import save
 
 from housevis.core.errors import RunError
 from housevis.core.storage import write_file
+from housevis.explain.under_heat import UNDER_HEAT, UnderHeat
 
 COLUMNS = (
     "house_id", "sale_id", "model_id", "neighbour_house_id", "status",
@@ -35,17 +36,24 @@ class AttentionMaps:
         heats: float32 ``(n, h, w)`` on the feature map's grid, unit "attention".
         values: float32 ``(n, H, W)``, signed, currency; with ``surroundings``
             they sum up to ``visual_effect``.
+        under: What is under the heat; unknown in files of before it was measured.
+        land_cover: Names what told the land cover, see
+            :func:`housevis.pipeline.land_cover.land_cover_mark`; empty where
+            it is unknown, or not the same for all houses.
     """
 
     houses: pd.DataFrame
     heats: NDArray[np.float32]
     values: NDArray[np.float32]
+    under: UnderHeat
+    land_cover: str = ""
 
     @classmethod
     def none(cls) -> AttentionMaps:
         """The maps of no house."""
         nothing = np.zeros((0, 1, 1), np.float32)
-        return cls(pd.DataFrame(columns=list(COLUMNS), dtype=object), nothing, nothing)
+        houses = pd.DataFrame(columns=list(COLUMNS), dtype=object)
+        return cls(houses, nothing, nothing, UnderHeat.unknown(0))
 
 
 def next_part(folder: Path) -> int:
@@ -64,8 +72,28 @@ def _write_part(target: Path, maps: AttentionMaps) -> None:
     tensors = {
         "heats": np.ascontiguousarray(maps.heats),
         "values": np.ascontiguousarray(maps.values),
+        **{name: getattr(maps.under, name).astype(np.float32) for name in UNDER_HEAT},
     }
-    write_file(target, save(tensors, metadata={"rows": json.dumps(rows)}))
+    write_file(target, save(tensors, metadata={"rows": json.dumps(rows), "land_cover": maps.land_cover}))
+
+
+def drop_other_parts(folder: Path, land_cover: str) -> int:
+    """Take parts away whose land cover was told by something else, so that they are made again.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        RunError: A part is damaged.
+    """
+    others = [
+        path
+        for path in sorted(folder.glob("part-*.safetensors"))
+        if _load_part(path).land_cover != land_cover
+    ]
+    for path in others:
+        path.unlink()
+    return len(others)
 
 
 def drop_houses(folder: Path, house_ids: Collection[str]) -> int:
@@ -88,7 +116,8 @@ def drop_houses(folder: Path, house_ids: Collection[str]) -> int:
         dropped += int((~kept).sum())
         houses.loc[lent, "neighbour_house_id"] = None
         if kept.any():
-            _write_part(path, AttentionMaps(houses[kept], maps.heats[kept], maps.values[kept]))
+            rest = (houses[kept], maps.heats[kept], maps.values[kept], maps.under.rows(kept))
+            _write_part(path, AttentionMaps(*rest, maps.land_cover))
         else:
             path.unlink()
     return dropped
@@ -107,14 +136,22 @@ def load_parts(folder: Path) -> AttentionMaps:
     order = np.argsort(houses["house_id"].to_numpy(dtype=str), kind="stable")
     heats = np.concatenate([part.heats for part in parts])[order]
     values = np.concatenate([part.values for part in parts])[order]
-    return AttentionMaps(houses.iloc[order].reset_index(drop=True), heats, values)
+    under = UnderHeat.joined([part.under for part in parts]).rows(order)
+    marks = {part.land_cover for part in parts}
+    mark = marks.pop() if len(marks) == 1 else ""
+    return AttentionMaps(houses.iloc[order].reset_index(drop=True), heats, values, under, mark)
 
 
 def _load_part(path: Path) -> AttentionMaps:
     try:
         with safe_open(path, framework="numpy") as source:
-            houses = pd.DataFrame(json.loads(source.metadata()["rows"]), dtype=object)
-            return AttentionMaps(houses, source.get_tensor("heats"), source.get_tensor("values"))
+            facts = source.metadata()
+            houses = pd.DataFrame(json.loads(facts["rows"]), dtype=object)
+            under = UnderHeat.unknown(len(houses))
+            if "land_cover" in facts:
+                under = UnderHeat(*(source.get_tensor(name).astype(np.float64) for name in UNDER_HEAT))
+            heats, values = source.get_tensor("heats"), source.get_tensor("values")
+            return AttentionMaps(houses, heats, values, under, facts.get("land_cover", ""))
     except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError):
         raise RunError(
             "these attention maps are damaged", where=str(path), remedy="Delete the file and run again."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,13 +14,23 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from housevis.core.config import Config
-from housevis.core.engine import map_shards
+from data_pipeline.land_cover_layers import Bounds
+from housevis.core.config import Config, LandCoverSection
+from housevis.core.engine import map_shards, worker_threads
 from housevis.core.progress import progress_bar
 from housevis.explain.gradweights import GradWeightDatabase, rank_grad_weights
 from housevis.explain.transfer import Transfer
-from housevis.pipeline.attention import COLUMNS, AttentionMaps, load_parts, next_part, save_part
+from housevis.explain.under_heat import UnderHeat
+from housevis.pipeline.attention import (
+    COLUMNS,
+    AttentionMaps,
+    drop_other_parts,
+    load_parts,
+    next_part,
+    save_part,
+)
 from housevis.pipeline.embedding import HousePlace, PictureLoader, house_places, shards_of
+from housevis.pipeline.land_cover import LandCoverReader, land_cover_mark
 from housevis.pipeline.picture_desk import Desk, PictureWork, desk_for, lent_backbone, picture_work
 from housevis.pipeline.picture_steps import for_pictures
 from housevis.pipeline.project import Project
@@ -119,6 +129,7 @@ def explain(project: Project) -> StepResult:
     """
     sold = load_sold_houses(project)
     run = current_run(project, sold, after="train")
+    _drop_maps_of_other_land_cover(run, project.config.land_cover)
     done = run.steps().get(STEP)
     if done is not None and len(load_parts(run.maps).houses) == done["figures"]["houses"]:
         return StepResult(STEP, _lines(done["figures"]), done["figures"], done["seconds"], skipped=True)
@@ -161,6 +172,14 @@ def has_same_weights(run: Run) -> bool:
         return bool(figures["same_weights"])
     learner = ValuationModel.load(model_folder(run, EARLIER)).picture_ranker()
     return learner.linear_weight is not None
+
+
+def _drop_maps_of_other_land_cover(run: Run, section: LandCoverSection) -> None:
+    """Take maps away whose land cover was told by something else, if what tells it now can be opened."""
+    mark = land_cover_mark(section)
+    if load_parts(run.maps).land_cover != mark:
+        LandCoverReader(section)
+        drop_other_parts(run.maps, mark)
 
 
 def build_grad_weights(config: Config, run: Run, sold: SoldHouses, model_id: str) -> GradWeightDatabase:
@@ -262,11 +281,13 @@ class ExplainWork:
         models: Folder with a folder per model, at the same path on every worker.
         pool: File of the pictures of the neighbourhoods, and their numbers;
             None where the learners use none.
+        land_cover: Files that know what covers the ground, at the same path on every worker.
     """
 
     pictures: PictureWork
     models: Path
     pool: tuple[Path, tuple[int, ...]] | None = None
+    land_cover: LandCoverSection = field(default_factory=LandCoverSection)
 
 
 def _explain_sold_houses(project: Project, run: Run, sold: SoldHouses) -> int:
@@ -283,7 +304,8 @@ def _explain_sold_houses(project: Project, run: Run, sold: SoldHouses) -> int:
     pictures = picture_work(project.workspace.archive, config.imagery, config.vision, backbone)
     numbers = tuple(config.siamese.neighbourhood)
     pool = ((run.serving / POOL).resolve(), numbers) if numbers else None
-    work = ExplainWork(pictures, run.evaluation.resolve(), pool)
+    work = ExplainWork(pictures, run.evaluation.resolve(), pool, config.land_cover)
+    mark = land_cover_mark(config.land_cover)
     shards = (
         [SoldHouse(place, *facts_of[place.house_id]) for place in shard]
         for shard in shards_of(waiting, config.imagery, config.vision.batch_size)
@@ -295,7 +317,7 @@ def _explain_sold_houses(project: Project, run: Run, sold: SoldHouses) -> int:
     ):
         for number, (houses, maps) in enumerate(results, start=next_part(run.maps)):
             if len(maps.houses):
-                save_part(run.maps, maps, number)
+                save_part(run.maps, replace(maps, land_cover=mark), number)
             bar.advance(houses)
     return len(waiting)
 
@@ -333,18 +355,20 @@ def explain_shard(work: ExplainWork, houses: list[SoldHouse]) -> tuple[int, Atte
     side = desk.engine.backbone.input_size
     first_of = {house.image_key: house.place for house in reversed(houses)}
 
-    def load(place: HousePlace) -> NDArray[np.uint8] | None:
-        pixels = loader.pixels(place)
-        return None if pixels is None else fit_picture(pixels, side)
+    def load(place: HousePlace) -> tuple[NDArray[np.uint8], Bounds] | None:
+        image = loader.picture(place)
+        return None if image is None else (fit_picture(image.pixels, side), image.bounds)
 
     found = dict(zip(first_of, desk.decode(load, list(first_of.values())), strict=True))
-    pictures = {key: pixels for key, pixels in found.items() if pixels is not None}
+    pictures = {key: picture for key, picture in found.items() if picture is not None}
     if not pictures:
         return len(houses), AttentionMaps.none()
-    shown_pictures = np.stack(list(pictures.values()))
+    shown_pictures = np.stack([pixels for pixels, _ in pictures.values()])
     maps, pooled = desk.engine.both(shown_pictures)
+    reader = desk.once("land cover", partial(LandCoverReader, work.land_cover, worker_threads()))
+    covers = reader.covers(shown_pictures, [bounds for _, bounds in pictures.values()])
     row_of = {key: row for row, key in enumerate(pictures)}
-    frames, heats, values = [], [], []
+    frames, heats, values, under = [], [], [], []
     for model_id in sorted({house.model_id for house in houses}):
         explained = [house for house in houses if house.model_id == model_id and house.image_key in row_of]
         if not explained:
@@ -373,8 +397,11 @@ def explain_shard(work: ExplainWork, houses: list[SoldHouse]) -> tuple[int, Atte
         )
         heats.append(heat)
         values.append(value.values)
-    shown = pd.concat(frames, ignore_index=True)
-    return len(houses), AttentionMaps(shown[list(COLUMNS)], np.concatenate(heats), np.concatenate(values))
+        statuses = frame["status"].tolist()
+        under.append(UnderHeat.of(covers[rows], heat, statuses, value.values, value.statuses))
+    shown = pd.concat(frames, ignore_index=True)[list(COLUMNS)]
+    whole = AttentionMaps(shown, np.concatenate(heats), np.concatenate(values), UnderHeat.joined(under))
+    return len(houses), whole
 
 
 def _with_neighbourhood(

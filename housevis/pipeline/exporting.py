@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from data_pipeline.archive import TileArchive
+from data_pipeline.land_cover import LAND_COVERS
 from db.store import read_houses, read_images, read_sale_flags, read_sales, removed_houses
 from housevis.core.errors import RunError, UsageError
 from housevis.core.workspace import Workspace
@@ -158,9 +159,13 @@ def _estimates(run: Run | None) -> pd.DataFrame:
 def _value_maps(run: Run) -> pd.DataFrame:
     """What is known of the value maps: they belong to the sale that is shown of a house."""
     names = {"value_status": "value_map", "surroundings": "picture_surroundings"}
-    table = load_parts(run.maps).houses[["sale_id", *names]].rename(columns=names)
+    maps = load_parts(run.maps)
+    table = maps.houses[["sale_id", *names]].rename(columns=names)
     texts = {"sale_id": "str", "value_map": "str"}
-    return table.astype(texts | {"picture_surroundings": "float64"})
+    table = table.astype(texts | {"picture_surroundings": "float64"})
+    amounts = {f"picture_on_{cover}": maps.under.money[:, n] for n, cover in enumerate(LAND_COVERS)}
+    shares = {f"attention_on_{cover}": maps.under.attention[:, n] for n, cover in enumerate(LAND_COVERS)}
+    return table.assign(**amounts, **shares)
 
 
 def _metadata(project: Project, run: Run | None) -> dict[str, str]:

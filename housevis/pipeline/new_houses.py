@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,9 +19,11 @@ from housevis.core.config import Config
 from housevis.core.errors import ImageryError, ListingsError, RunError
 from housevis.core.progress import progress_bar
 from housevis.core.storage import explained_disk_errors
+from housevis.explain.under_heat import UnderHeat
 from housevis.pipeline.embedding import HousePlace, PictureLoader, places_in_order
 from housevis.pipeline.explaining import GLOBAL, LOCAL
 from housevis.pipeline.judging import estimate_table, interval_features
+from housevis.pipeline.land_cover import LandCoverReader, land_cover_notes, under_heat_table
 from housevis.pipeline.method_maps import HouseBatch, open_method
 from housevis.pipeline.new_imagery import open_new_imagery
 from housevis.pipeline.result_files import check_result_file, write_attention, write_csv, write_rejects
@@ -35,6 +37,7 @@ from housevis.vision.embed import fit_picture, iterate_features
 from housevis.vision.engines import open_engine
 from housevis.vision.neighbourhood import PicturePool
 
+UNDER_HEAT_FILE = "under-heat.csv"
 ESTIMATE_COLUMNS = ["id", "estimate", "low", "high", "currency", "valuation_date", "imagery"]
 
 
@@ -165,7 +168,9 @@ def explain_listings(
             (EPSG:4326), ``method``, ``unit``, ``status (n,)``, ``lenders (n,)``
             (the house that lent its weights; empty where none did, or where
             all houses have the same), ``files (n,)`` (names of the overlays),
-            ``attribution``.
+            ``attribution``; and ``under-heat.csv``, one row per house and
+            class of land cover in its picture: ``id, land_cover, area_share,
+            attention_share, amount, currency``, empty where the map was refused.
         method: One of :data:`housevis.pipeline.method_maps.METHODS`.
         as_of: Valuation date of a listing that has no date of its own, for value maps; None is today.
         rights_reference: The user's own right to use the imagery.
@@ -196,6 +201,8 @@ def explain_listings(
     found: list[pd.DataFrame] = []
     heats: list[NDArray[np.float32]] = []
     pictures: list[HouseImage] = []
+    under: list[UnderHeat] = []
+    reader = LandCoverReader(config.land_cover)
     notes: list[str] = []
     with open_new_imagery(imagery, config, houses, rights_reference, notes) as archive:
         credit_lines = [*_credits(archive, rights_reference), *notes]
@@ -211,6 +218,8 @@ def explain_listings(
             found.append(pd.DataFrame(shown, dtype=object))
             heats.append(heat)
             pictures += batch.pictures
+            covers = reader.covers(seen, [picture.bounds for picture in batch.pictures])
+            under.append(_under_heat(covers, heat, statuses, signed=shown_by.signed))
     if not found:
         raise ImageryError(
             "not one listing lies on the imagery",
@@ -221,11 +230,15 @@ def explain_listings(
     write_attention(
         out, table, maps, pictures, method=shown_by.title, unit=shown_by.unit, signed=shown_by.signed
     )
+    measured, unit = UnderHeat.joined(under), shown_by.unit if shown_by.signed else ""
+    write_csv(under_heat_table(table["house_id"].tolist(), measured, unit), out / UNDER_HEAT_FILE)
     without = len(houses) - len(table)
     lines = [
         f"explained {len(table):,} houses with run {run.run_id}: {out}",
         f"Maps ({shown_by.title}) show association, not cause.",
         *credit_lines,
+        f"what is under the heat: {out / UNDER_HEAT_FILE}",
+        *land_cover_notes(config, measured),
     ]
     if shown_by.same_weights:
         lines.append(GLOBAL)
@@ -238,6 +251,15 @@ def explain_listings(
         lines.append(f"{without:,} houses have no imagery and no map")
     lines += write_rejects(rejects, out / "rejects.csv")
     return StepResult("explain", lines, {"houses": len(table), "without_imagery": without})
+
+
+def _under_heat(
+    covers: NDArray[np.uint8], maps: NDArray[np.float32], statuses: Sequence[str], *, signed: bool
+) -> UnderHeat:
+    """What is under maps of attention, or under value maps, which are signed."""
+    if signed:
+        return UnderHeat.of(covers, np.zeros_like(maps), ["flat"] * len(maps), maps, statuses)
+    return UnderHeat.of(covers, maps, statuses)
 
 
 def _finished_run(runs_folder: Path, run_name: str) -> tuple[Run, Config]:

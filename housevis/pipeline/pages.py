@@ -18,11 +18,13 @@ from db.store import last_step, read_images
 from housevis.core.config import Config
 from housevis.core.errors import RunError, UsageError
 from housevis.explain.metrics import ANY_DRIVER, CEILINGS
+from housevis.explain.under_heat import summaries
 from housevis.pipeline.attention import load_parts
 from housevis.pipeline.embedding import PictureLoader, places_in_order
 from housevis.pipeline.evaluating import stage_seconds
 from housevis.pipeline.explaining import has_same_weights, shown_sales
 from housevis.pipeline.judging import DRIVER_PREFIX, driver_columns
+from housevis.pipeline.land_cover import land_cover_mark, land_cover_notes
 from housevis.pipeline.project import Project, fingerprint
 from housevis.pipeline.results import StepResult
 from housevis.pipeline.sold import SoldHouses, current_run, load_sold_houses
@@ -147,6 +149,8 @@ def _shown_settings(config: Config) -> str:
         area_unit=config.listings.area_unit,
         attribution=config.imagery.attribution,
         rights_reference=config.imagery.rights_reference,
+        land_cover=land_cover_mark(config.land_cover) if config.uses_pictures else "",
+        land_cover_attribution=config.land_cover.attribution,
     )
 
 
@@ -220,6 +224,8 @@ def _with_pictures(
         picture=picture,
         attribution=archive.attribution,
         base_map=config.atlas.base_map,
+        under=maps.under.found(rows.to_numpy(np.float64)),
+        under_notes=land_cover_notes(config, maps.under),
         same_weights=has_same_weights(run),
     )
     return records, pictures
@@ -293,7 +299,7 @@ def _report_data(project: Project, run: Run) -> ReportData:
 
 def _report_pictures(project: Project, run: Run, figures: dict[str, Any]) -> ReportPictures:
     fetched = last_step(project.engine, "tiles") or {}
-    backbone = run.record["backbone"]
+    backbone, under = run.record["backbone"], load_parts(run.maps).under
     with TileArchive(project.workspace.archive) as archive:
         return ReportPictures(
             rank_accuracy=figures["rank_accuracy"],
@@ -305,6 +311,8 @@ def _report_pictures(project: Project, run: Run, figures: dict[str, Any]) -> Rep
             attribution=archive.attribution,
             rights_reference=archive.metadata.get("housevis_rights_reference") or None,
             attention=_attention_scores(figures),
+            covers=tuple(summaries(under)) if under.is_known.any() else (),
+            cover_notes=land_cover_notes(project.config, under),
             same_weights=has_same_weights(run),
         )
 

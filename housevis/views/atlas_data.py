@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from data_pipeline.land_cover import LAND_COVERS
+from housevis.explain.under_heat import UnderHeat
 from housevis.views.data import SAMPLES, AtlasData, AtlasPictures
 from housevis.views.heat import DRAWN_STATUSES, heat_scale, heat_uri, legend_uri
 from housevis.views.pictures import Picture
-from housevis.views.words import ATTRIBUTE_LABELS, label
+from housevis.views.words import ATTRIBUTE_LABELS, COVER_LABELS, label
 
 CHUNK_SIZE = 32
 """Sales per chunk of details."""
@@ -27,6 +29,8 @@ PRICE_CLASSES = 7
 """Colours of the price legend; their limits are quantiles of the prices, rounded."""
 
 MICRODEGREE = 1e-6
+
+_LEAST_SHARE = 0.005
 
 
 def spatial_order(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
@@ -80,6 +84,7 @@ def first_view(data: AtlasData, records: pd.DataFrame) -> dict[str, Any]:
             "attribution": pictures.attribution,
             "baseMap": pictures.base_map,
             "heatScale": legend_uri(),
+            "underNotes": list(pictures.under_notes),
             "sameWeights": pictures.same_weights,
         },
         "priceLimits": price_limits(records["price"].to_numpy(dtype=float)),
@@ -145,7 +150,35 @@ def _picture_details(
             "picture": _picture(picture, data.attribution) if picture is not None else None,
             "heat": heat_uri(data.heat[source], scale) if drawn else None,
             "heatBounds": [round(float(edge), 7) for edge in data.heat_bounds[source]] if drawn else None,
+            "under": under_rows(data.under, int(source)) if data.under is not None and picture else None,
         }
+
+
+def under_rows(under: UnderHeat, row: int) -> list[list[Any]] | None:
+    """What is under the heat of one house, the class with the most attention first.
+
+    Args:
+        under: What is known of all houses.
+        row: The house.
+
+    Returns:
+        Per class: its name in words, share of the attention, share of the
+        picture, amount in the currency; what was refused is None. Classes
+        below half a percent of both shares are left out. None where nothing
+        is known.
+    """
+    if not under.is_known[row]:
+        return None
+    shown = []
+    for number, cover in enumerate(LAND_COVERS):
+        attention, area, money = (
+            float(part[row, number]) for part in (under.attention, under.areas, under.money)
+        )
+        if area >= _LEAST_SHARE or attention >= _LEAST_SHARE:
+            share = round(attention, 3) if math.isfinite(attention) else None
+            amount = round(money) if math.isfinite(money) else None
+            shown.append([COVER_LABELS[cover], share, round(area, 3), amount])
+    return sorted(shown, key=lambda line: -(line[2] if line[1] is None else line[1]))
 
 
 def driver_bars(drivers: list[tuple[str, float]]) -> list[list[Any]]:

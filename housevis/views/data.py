@@ -13,6 +13,7 @@ from housevis.core.errors import DataError, LeakError
 
 if TYPE_CHECKING:
     from data_pipeline.frames import HouseImage
+    from housevis.explain.under_heat import CoverSummary, UnderHeat
 
 SAMPLES = ("later sale", "cross-fitted")
 """The two ways in which an estimate shown for a sold house may be out of sample."""
@@ -110,6 +111,8 @@ class AtlasPictures:
         base_map: Show the pictures as the base of the map from the start.
         same_weights: All houses have the same weights up to their sign, so
             that the maps are global and no house explains another.
+        under: What is under the heat, in the order of the records; None shows nothing of it.
+        under_notes: Sentences beside it.
     """
 
     heat: np.ndarray
@@ -118,6 +121,8 @@ class AtlasPictures:
     attribution: str
     base_map: bool = False
     same_weights: bool = False
+    under: UnderHeat | None = None
+    under_notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -288,6 +293,8 @@ class ReportPictures:
         rights_reference: The user's recorded licence, or None for open imagery.
         attention: Attention scores, empty where there are no true masks.
         same_weights: As in :class:`AtlasPictures`.
+        covers: What is under the heat of the market, by class of land cover; empty where it is unknown.
+        cover_notes: Sentences beside it.
     """
 
     rank_accuracy: float | None
@@ -300,6 +307,8 @@ class ReportPictures:
     rights_reference: str | None = None
     attention: tuple[AttentionScore, ...] = ()
     same_weights: bool = False
+    covers: tuple[CoverSummary, ...] = ()
+    cover_notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from housevis.views.charts import agreement_chart, error_chart, hexagon_shape
 from housevis.views.data import RatioStatistics, ReportData, check_out_of_sample
 from housevis.views.words import (
     ATTRIBUTE_LABELS,
+    COVER_LABELS,
     ICON,
     REJECT_LABELS,
     STAGE_LABELS,
@@ -78,6 +79,7 @@ def render_report(data: ReportData) -> str:
         ratios=ratio_rows(data.ratios),
         drivers=_driver_rows(data),
         attention=sorted(attention, key=lambda score: -score.heat_ratio),
+        covers=_cover_rows(data),
         deviations=[*([deviation] if deviation else []), *data.deviations],
         rejected=rejected,
         rejects=_counted(data.rejects, REJECT_LABELS),
@@ -132,6 +134,11 @@ def _driver_rows(data: ReportData) -> list[dict[str, Any]]:
         }
         for driver in ordered
     ]
+
+
+def _cover_rows(data: ReportData) -> list[dict[str, Any]]:
+    covers = data.pictures.covers if data.pictures else ()
+    return [{"name": label(each.cover, COVER_LABELS), "summary": each} for each in covers if each.houses]
 
 
 def _counted(counts: Any, labels: dict[str, str]) -> list[tuple[str, int]]:

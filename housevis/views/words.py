@@ -54,6 +54,17 @@ STAGE_LABELS = {
 }
 """Step of the pipeline -> what it does."""
 
+COVER_LABELS = {
+    "roof": "Roofs",
+    "road": "Roads and paving",
+    "tree": "Trees",
+    "lawn": "Lawn and other low green",
+    "water": "Water",
+    "pool": "Pools",
+    "bare": "Bare ground",
+}
+"""Class of land cover -> words."""
+
 ICON = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E"
     "%3Crect width='32' height='32' rx='7' fill='%230b5cad'/%3E"
@@ -73,18 +84,19 @@ def label(name: str, labels: dict[str, str]) -> str:
     return words
 
 
-def money(amount: float, currency: str, *, digits: int | None = None) -> str:
+def money(amount: float, currency: str, *, digits: int | None = None, signed: bool = False) -> str:
     """An amount as text, for example ``$452,000``.
 
     Args:
         amount: The amount in the currency.
         currency: ISO 4217 code.
         digits: Significant digits to round to; None rounds to whole units.
+        signed: Put a plus before what is above 0.
     """
     rounded = float(round(amount))
     if digits is not None and amount != 0:
         rounded = round(amount, digits - 1 - math.floor(math.log10(abs(amount))))
-    sign = "−" if rounded < 0 else ""
+    sign = "−" if rounded < 0 else "+" if signed and rounded > 0 else ""
     symbol = CURRENCY_SYMBOLS.get(currency, f"{currency} ")
     return f"{sign}{symbol}{abs(rounded):,.0f}"
 

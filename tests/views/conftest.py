@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 from data_pipeline.frames import HouseImage
+from data_pipeline.land_cover import LAND_COVERS
 from housevis.explain.heatmap import Heatmap
+from housevis.explain.under_heat import CoverSummary, UnderHeat
 from housevis.views.atlas import build_atlas
 from housevis.views.data import (
     AblationRow,
@@ -153,7 +155,14 @@ def make_atlas_data(
         "run_id": "20250301-120000-ab12cd",
         "records": records,
         "currency": "CAD",
-        "pictures": AtlasPictures(heat, bounds, picture, "Drawn for a test"),
+        "pictures": AtlasPictures(
+            heat,
+            bounds,
+            picture,
+            "Drawn for a test",
+            under=under_heat(heat, status),
+            under_notes=("Roads are from a file: © Somebody.",),
+        ),
         "training_sales": {name: {sale_id[row] for row in rows} for name, rows in training.items()},
         "training_houses": {name: {house_id[row] for row in rows} for name, rows in training.items()},
         "headline": Headline(24, 0.552, 0.507, 0.045, 0.012, 0.078),
@@ -174,6 +183,14 @@ def atlas_folder(atlas_data, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("atlas")
     build_atlas(atlas_data, folder)
     return folder
+
+
+def under_heat(heat: np.ndarray, status: np.ndarray) -> UnderHeat:
+    """Lawn all over with a roof in the middle; every third value map is negligible."""
+    covers = np.full((len(heat), 56, 56), LAND_COVERS.index("lawn"), np.uint8)
+    covers[:, 20:36, 20:36] = LAND_COVERS.index("roof")
+    worth = ["negligible" if number % 3 == 2 else "ok" for number in range(len(heat))]
+    return UnderHeat.of(covers, heat, status.tolist(), 1000 * heat - 200, worth)
 
 
 def make_report_data(sales: int = 600, **changes: Any) -> ReportData:
@@ -237,6 +254,13 @@ def make_report_data(sales: int = 600, **changes: Any) -> ReportData:
                 AttentionScore("true mask on the grid", 0.62, "reference"),
                 AttentionScore("uniform", 0.14, "reference"),
             ),
+            covers=(
+                CoverSummary("pool", 61, 0.031, 0.062, 2.0, 4_120.0),
+                CoverSummary("road", 580, 0.21, 0.19, 0.905, -1_315.0),
+                CoverSummary("water", 40, 0.4, None, None, None),
+                CoverSummary("bare", 0, None, None, None, None),
+            ),
+            cover_notes=("The classes were learned elsewhere.",),
         ),
         "notice": "Alderbrook is a fictional town whose pictures were given a known effect on the price.",
         "atlas_link": "atlas/index.html",

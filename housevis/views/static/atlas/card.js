@@ -125,6 +125,7 @@ housevis.cardParts = function (row, detail) {
       housevis.closeButton()),
     housevis.priceSection(row, detail),
     pictures ? housevis.pictureSection(row, detail) : null,
+    pictures ? housevis.groundSection(detail) : null,
     housevis.driverSection(detail),
     pictures ? housevis.neighbourSection(detail) : null,
     housevis.sourceSection(row, detail),
@@ -247,6 +248,35 @@ housevis.driverSection = function (detail) {
     housevis.element("ul", { class: "bars" }, bars),
     housevis.element("p", { class: "note" },
       `From a base of ${housevis.rounded(detail.base)} the bars add up to the estimate. They show association, not cause.`));
+};
+
+/* What is under the heat: per class of land cover its share of the attention and what of the estimate lies on it. */
+housevis.groundSection = function (detail) {
+  const notes = housevis.houses.pictures.underNotes.map((words) => housevis.element("p", { class: "note" }, words));
+  if (!detail.under) {
+    if (!detail.picture || !notes.length) return null;
+    return housevis.element("section", {}, housevis.element("h3", {}, "What is under the heat"), notes);
+  }
+  const heated = detail.under.some((line) => line[1] !== null);
+  const valued = detail.under.some((line) => line[3] !== null);
+  const share = (part) => (part === null ? "–" : part < 0.005 ? "< 1 %" : `${Math.round(100 * part)} %`);
+  const head = (words) => housevis.element("th", { scope: "col" }, words);
+  const number = (words) => housevis.element("td", {}, words);
+  const lines = detail.under.map(([name, attention, area, amount]) => housevis.element("tr", {},
+    housevis.element("th", { scope: "row" }, name),
+    number(share(area)),
+    heated ? number(share(attention)) : null,
+    valued ? number(amount === null ? "–" : housevis.signedMoney(amount)) : null));
+  return housevis.element("section", {},
+    housevis.element("h3", {}, "What is under the heat"),
+    housevis.element("table", { class: "ground" },
+      housevis.element("thead", {}, housevis.element("tr", {},
+        head("Ground"), head("Picture"), heated ? head("Attention") : null, valued ? head("Value") : null)),
+      housevis.element("tbody", {}, lines)),
+    housevis.element("p", { class: "note" },
+      valued ? "The value is the picture's part of the estimate, spread over what is seen there. Association, not cause."
+        : "Too little of the estimate rests on this picture to say where it lies."),
+    notes);
 };
 
 housevis.neighbourSection = function (detail) {
