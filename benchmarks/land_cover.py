@@ -69,7 +69,7 @@ def train(pictures: NDArray[np.uint8], covers: NDArray[np.uint8], epochs: int, s
     network = LandCoverNetwork().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     shown, wanted = torch.from_numpy(pictures), cell_shares(covers)
     frequency = wanted.mean(dim=(0, 2, 3))
-    weight = (frequency.clamp_min(0.01) ** -0.4)[None, :, None, None]
+    weight = (frequency.clamp_min(1e-3) ** -0.5)[None, :, None, None]
     steps = epochs * (len(shown) // BATCH)
     optimiser = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps)
@@ -121,8 +121,8 @@ def scores(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=int, default=2100)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--pictures", type=int, default=1500)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="where the weights are written")
     parser.add_argument("--score-only", action="store_true", help="score the weights that are there")

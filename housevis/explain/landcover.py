@@ -22,8 +22,11 @@ from safetensors.torch import load_file, save_file
 from housevis.core.errors import ModelError, WeightsError
 from housevis.explain.landcover_network import MULTIPLE, LandCoverNetwork
 
-TRANSFER = "The classes of land cover were learned on a fictional town; take them with care on real pictures."
-"""What to say beside land cover of real pictures."""
+TRANSFER = (
+    "The classes of land cover were learned on a fictional town; "
+    "on real pictures 60 of 102 points were right, of those on roads and paving 4 of 12."
+)
+"""What to say beside land cover of real pictures; counted in ``docs/results/land-cover-real.json``."""
 
 WEIGHTS = Path(__file__).with_name("land-cover.safetensors")
 

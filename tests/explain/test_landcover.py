@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from data_pipeline.land_cover import LAND_COVERS
 from data_pipeline.sample_market import SampleMarket
 from data_pipeline.sample_market.geometry import world_pixel
 from housevis.core.errors import ModelError, WeightsError
-from housevis.explain.landcover import WEIGHTS, LandCoverSegmenter, save_weights
+from housevis.explain.landcover import TRANSFER, WEIGHTS, LandCoverSegmenter, save_weights
 from housevis.explain.landcover_network import CELL, LandCoverNetwork
 
 SIDE = 224
@@ -58,6 +59,14 @@ def test_a_picture_has_the_same_classes_in_any_batch(
     for row in (0, 7, 10):
         np.testing.assert_array_equal(segmenter.classes(pictures[row : row + 1])[0], together[row])
     assert segmenter.classes(pictures[:0]).shape == (0, SIDE // CELL, SIDE // CELL)
+
+
+def test_what_is_said_of_real_pictures_is_what_was_counted() -> None:
+    results = Path(__file__).parents[2] / "docs" / "results" / "land-cover-real.json"
+    table = np.array(json.loads(results.read_text(encoding="utf-8"))["confusion"])
+    road = LAND_COVERS.index("road")
+    assert f"{np.trace(table)} of {table.sum()} points" in TRANSFER
+    assert f"{table[road, road]} of {table[road].sum()}." in TRANSFER
 
 
 def test_threads_may_share_it(town: tuple[np.ndarray, np.ndarray]) -> None:
