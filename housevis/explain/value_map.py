@@ -38,7 +38,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -122,8 +122,28 @@ def effect_slopes(contributions: NDArray[np.floating], features: NDArray[np.floa
     return np.where(variance > 1e-18, covariance / np.maximum(variance, 1e-18), 0.0)
 
 
+class PathEmbedding(PooledEmbedding, Protocol):
+    """An embedding that knows the mean of its gradient along a way, too."""
+
+    def mean_pull_back(
+        self,
+        pooled: NDArray[np.floating],
+        origin: NDArray[np.floating],
+        directions: NDArray[np.floating],
+        quadrature: Sequence[tuple[float, float]],
+    ) -> NDArray[np.float32]:
+        """The gradient of ``directions . f`` averaged over the way from `origin` to each house.
+
+        Args:
+            pooled: ``(n, K)``.
+            origin: ``(K,)``.
+            directions: ``(n, D)``.
+            quadrature: Points of the way, from 0 to 1, and their weights.
+        """
+
+
 def path_gradients(
-    embedding: PooledEmbedding,
+    embedding: PathEmbedding,
     pooled: NDArray[np.floating],
     origin: NDArray[np.floating],
     slopes: ArrayLike,
@@ -145,13 +165,10 @@ def path_gradients(
     Returns:
         ``(n, K)``.
     """
-    x, start = np.asarray(pooled, dtype=np.float32), np.asarray(origin, dtype=np.float32)
-    directions = np.repeat(np.asarray(slopes, dtype=np.float32)[None], len(x), axis=0)
+    directions = np.repeat(np.asarray(slopes, dtype=np.float32)[None], len(pooled), axis=0)
     nodes, weights = np.polynomial.legendre.leggauss(points)
-    total = np.zeros(x.shape)
-    for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-        total += weight * embedding.pull_back(start + np.float32(node) * (x - start), directions)
-    return total
+    quadrature = list(zip(((nodes + 1) / 2).tolist(), (weights / 2).tolist(), strict=True))
+    return embedding.mean_pull_back(pooled, origin, directions, quadrature).astype(np.float64)
 
 
 def decompose(
@@ -260,7 +277,7 @@ class ValueMapModel:
 
     def explain(
         self,
-        embeddings: Sequence[PooledEmbedding],
+        embeddings: Sequence[PathEmbedding],
         maps: NDArray[np.floating],
         pooled: NDArray[np.floating],
         effects: ArrayLike,
@@ -313,7 +330,7 @@ class ValueMapModel:
         )
 
     def _parts(
-        self, embeddings: Sequence[PooledEmbedding], maps: NDArray[np.floating], pooled: NDArray[np.floating]
+        self, embeddings: Sequence[PathEmbedding], maps: NDArray[np.floating], pooled: NDArray[np.floating]
     ) -> tuple[Float64, Float64]:
         gradients = np.zeros(pooled.shape)
         first = 0

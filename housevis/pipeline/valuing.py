@@ -19,6 +19,7 @@ from housevis.pipeline.sold import SoldHouses
 from housevis.pipeline.valuation import ValuationModel
 from housevis.pricing.attributes import model_table
 from housevis.vision.embed import fit_picture
+from housevis.vision.siamese import merged_learners
 
 VALUE_MAP = "value-map.safetensors"
 METHOD = "value map"
@@ -149,6 +150,7 @@ class Valuer:
 
     def __init__(self, model: ValuationModel, maps: ValueMapModel) -> None:
         self.model = model
+        self._learners = merged_learners(model.learners)
         self._maps = maps
 
     @classmethod
@@ -169,4 +171,4 @@ class Valuer:
         pictures: NDArray[np.uint8],
     ) -> ValueMaps:
         """The value maps of n houses, see :meth:`housevis.explain.value_map.ValueMapModel.explain`."""
-        return self._maps.explain(self.model.learners, maps, pooled, effects, currency, pictures)
+        return self._maps.explain(self._learners, maps, pooled, effects, currency, pictures)

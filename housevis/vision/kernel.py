@@ -13,6 +13,7 @@ closed form.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -69,6 +70,43 @@ class KernelEmbedding(nn.Module):
         places = self.place(pooled)
         shares = (directions @ self.weight) * self.likeness(places)
         slope = shares @ self.landmarks - shares.sum(dim=1, keepdim=True) * places
+        return (2 / self.width) * slope @ self.projection
+
+    def mean_pull_back(
+        self,
+        pooled: torch.Tensor,
+        origin: torch.Tensor,
+        directions: torch.Tensor,
+        quadrature: Sequence[tuple[float, float]],
+    ) -> torch.Tensor:
+        """:meth:`pull_back`, averaged along the straight way from one place to each house.
+
+        The distances to the houses that taught are quadratic in how far one
+        has come, so that the whole way costs about as much as one point of it.
+
+        Args:
+            pooled: `(N, K)`.
+            origin: Where every way begins `(K,)`.
+            directions: `(N, D)`.
+            quadrature: Points from 0 to 1, and their weights.
+
+        Returns:
+            `(N, K)`.
+        """
+        start = self.place(origin[None])
+        way = self.place(pooled) - start
+        distances = squared_distances(start, self.landmarks)
+        along = (way @ start.T) - way @ self.landmarks.T
+        lengths = (way**2).sum(dim=1, keepdim=True)
+        towards = directions @ self.weight
+        shares = torch.zeros_like(along)
+        moved = torch.zeros_like(lengths)
+        for point, weight in quadrature:
+            squared = distances + 2 * point * along + point**2 * lengths
+            shared = squared.clamp_(min=0).div_(-self.width).exp_().mul_(towards).mul_(weight)
+            shares += shared
+            moved += point * shared.sum(dim=1, keepdim=True)
+        slope = shares @ self.landmarks - shares.sum(dim=1, keepdim=True) * start - moved * way
         return (2 / self.width) * slope @ self.projection
 
     def measures_like(self, other: KernelEmbedding) -> bool:

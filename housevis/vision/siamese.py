@@ -21,6 +21,7 @@ from housevis.core.storage import write_file
 from housevis.vision.kernel import KernelEmbedding
 
 _CHUNK: Final = 2048
+_WAYS: Final = 256
 
 
 class LinearEmbedding(nn.Linear):
@@ -32,6 +33,16 @@ class LinearEmbedding(nn.Linear):
     def pull_back(self, pooled: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
         """Gradient of ``directions . f`` with respect to the pooled features: `(N, D)` to `(N, K)`."""
         return (directions @ self.weight).expand(len(pooled), -1)
+
+    def mean_pull_back(
+        self,
+        pooled: torch.Tensor,
+        origin: torch.Tensor,  # noqa: ARG002
+        directions: torch.Tensor,
+        quadrature: Sequence[tuple[float, float]],  # noqa: ARG002
+    ) -> torch.Tensor:
+        """The same as :meth:`pull_back`: the gradient does not change on the way from `origin`."""
+        return self.pull_back(pooled, directions)
 
     def take_raw(self, mean: torch.Tensor, deviation: torch.Tensor) -> None:
         """Make an embedding of standardised features one of raw features.
@@ -157,6 +168,34 @@ class FeatureLearner(nn.Module, ABC):
                 some = torch.from_numpy(np.asarray(pooled[rows], dtype=np.float32))
                 along = torch.from_numpy(np.asarray(directions[rows], dtype=np.float32))
                 found[rows] = self.embedding.pull_back(some, along)
+        return found
+
+    def mean_pull_back(
+        self,
+        pooled: np.ndarray,
+        origin: np.ndarray,
+        directions: np.ndarray,
+        quadrature: Sequence[tuple[float, float]],
+    ) -> NDArray[np.float32]:
+        """:meth:`pull_back`, averaged along the straight way from `origin` to each house.
+
+        Args:
+            pooled: `(n, K)`, as :meth:`embed` takes them.
+            origin: `(K,)`.
+            directions: `(n, D)`.
+            quadrature: Points of the way, from 0 to 1, and their weights, which add up to 1.
+
+        Returns:
+            float32 `(n, K)`.
+        """
+        found = np.empty((len(pooled), self.channels), dtype=np.float32)
+        start = torch.from_numpy(np.asarray(origin, dtype=np.float32))
+        with torch.no_grad():
+            for first in range(0, len(pooled), _WAYS):
+                rows = slice(first, first + _WAYS)
+                some = torch.from_numpy(np.asarray(pooled[rows], dtype=np.float32))
+                along = torch.from_numpy(np.asarray(directions[rows], dtype=np.float32))
+                found[rows] = self.embedding.mean_pull_back(some, start, along, quadrature)
         return found
 
     def score(self, pooled: np.ndarray) -> NDArray[np.float32]:
@@ -304,10 +343,17 @@ class LogRatioTriplet(_ReadOut):
 def embed_all(learners: Sequence[FeatureLearner], pooled: np.ndarray) -> NDArray[np.float32]:
     """The visual features of several learners side by side: `(n, K)` to float32 `(n, sum of D)`.
 
-    Kernel regressions that follow one another and measure the same likeness measure it once.
-
     Raises:
         ModelError: See :meth:`FeatureLearner.embed`.
+    """
+    return np.concatenate([learner.embed(pooled) for learner in merged_learners(learners)], axis=1)
+
+
+def merged_learners(learners: Sequence[FeatureLearner]) -> list[FeatureLearner]:
+    """Fewer learners with the same dimensions in the same order.
+
+    Kernel regressions that follow one another and measure the same likeness become one, which measures
+    it once.
     """
     merged: list[FeatureLearner] = []
     for learner in learners:
@@ -320,7 +366,7 @@ def embed_all(learners: Sequence[FeatureLearner], pooled: np.ndarray) -> NDArray
             merged[-1] = last.beside(learner)
         else:
             merged.append(learner)
-    return np.concatenate([learner.embed(pooled) for learner in merged], axis=1)
+    return merged
 
 
 def _unreadable(kind: str, file: Path, why: str) -> ModelError:

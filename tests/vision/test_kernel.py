@@ -12,7 +12,7 @@ from housevis.core.errors import ModelError
 from housevis.vision import kernel_fitting
 from housevis.vision.lessons import Lesson
 from housevis.vision.objectives import fit_learner, fit_learners
-from housevis.vision.siamese import FeatureLearner, KernelRegression
+from housevis.vision.siamese import FeatureLearner, KernelRegression, embed_all, merged_learners
 
 SECTION = SiameseSection(objective="kernel", feature_dimension=2)
 PENALTY = 0.3
@@ -77,6 +77,33 @@ def test_houses_beyond_one_group_are_taught_in_groups_of_the_same_size(
     groups = fitted(features[known], log_price[known])
     assert groups.embedding.landmarks.shape[0] == 1000
     assert np.corrcoef(groups.score(features[new]), whole)[0, 1] > 0.97
+
+
+def test_the_mean_gradient_of_a_way_is_that_of_its_points() -> None:
+    features, log_price = market()
+    learner = fitted(features, log_price)
+    houses, origin = features[:40], features.mean(axis=0)
+    directions = np.random.default_rng(5).normal(size=(40, learner.dimension)).astype(np.float32)
+    quadrature = [(0.1, 0.2), (0.5, 0.5), (0.9, 0.3)]
+    found = learner.mean_pull_back(houses, origin, directions, quadrature)
+    wanted = sum(
+        weight * learner.pull_back(origin + np.float32(point) * (houses - origin), directions)
+        for point, weight in quadrature
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
+
+
+def test_learners_of_one_likeness_are_embedded_together() -> None:
+    features, log_price = market()
+    every = np.ones(len(features), dtype=bool)
+    lessons = [Lesson(log_price, every, 1, 0.3), Lesson(log_price**2, every, 2, 0.3)]
+    section = SiameseSection(objective="kernel", feature_dimension=1)
+    same = fit_learners("kernel", features, lessons, section, seed=1)
+    other = fitted(features[:300], log_price[:300])
+    learners = [*same, other]
+    assert [learner.dimension for learner in merged_learners(learners)] == [2, other.dimension]
+    apart = np.concatenate([learner.embed(features) for learner in learners], axis=1)
+    np.testing.assert_allclose(embed_all(learners, features), apart, rtol=1e-4)
 
 
 def test_lessons_read_their_own_rows_alone() -> None:
