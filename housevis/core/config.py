@@ -224,6 +224,10 @@ class PricingSection(Section):
 
     ``none`` uses no pictures at all: attributes alone.
     """
+    shared_houses: Literal["exclude_from_train", "report", "refuse"] = "exclude_from_train"
+    """What becomes of a house that is sold on both sides of the split by date."""
+    attribute_dates: dict[str, str] = Field(default_factory=dict)
+    """Attribute -> the column of the date at which it was known; ``sale_date`` for known at the sale."""
     market_index: Literal["none", "hedonic", "repeat-sales", "rolling-residual"] = "none"
     """What takes the place of the month of sale: a level of the market that is carried to the valuation date.
 
@@ -253,6 +257,16 @@ class PricingSection(Section):
     interval: float = Field(0.9, gt=0.5, lt=1)
     """Nominal coverage of the interval from `low` to `high`."""
     bootstrap: int = Field(2000, ge=100)
+
+    def deciding(self) -> dict[str, Any]:
+        """The settings that decide a run's models, for fingerprints.
+
+        What only checks the attributes is left out, and so is the ordinary
+        policy, so that runs made before there was one keep their names.
+        """
+        ordinary = self.shared_houses == PricingSection.model_fields["shared_houses"].default
+        checks = {"attribute_dates"} | ({"shared_houses"} if ordinary else set())
+        return self.model_dump(mode="json", exclude=checks)
 
 
 class ExplainSection(Section):

@@ -81,7 +81,7 @@ class ModelError(DataError, ValueError):
 
 
 class LeakError(ModelError):
-    """An estimate that would be shown for a sale its own model was fitted on."""
+    """An estimate of a sale by a model that was fitted on it, or an attribute that knows the price."""
 
 
 class StorageError(DataError):

@@ -15,6 +15,7 @@ from housevis.core.progress import progress_bar
 from housevis.explain.metrics import TRUE_MASK
 from housevis.pipeline.explaining import GRAD_WEIGHTS, build_grad_weights, build_value_map_models
 from housevis.pipeline.judging import DRIVER_PREFIX, calibrate_model, driver_columns, judge_sold_houses
+from housevis.pipeline.leaks import leakage_figures
 from housevis.pipeline.project import Project
 from housevis.pipeline.results import StepResult, percent, points
 from housevis.pipeline.sold import EARLIER, SERVING, SoldHouses, current_run, keep_pool, load_sold_houses
@@ -129,6 +130,7 @@ def _figures(project: Project, run: Run, sold: SoldHouses, table: pd.DataFrame) 
             for name in driver_columns(later)
         },
         "deviations": _deviations(project),
+        "leakage": leakage_figures(run, sold, later),
     }
     if config.uses_pictures:
         figures["rank_accuracy"] = trained["rank_accuracy"]

@@ -146,7 +146,7 @@ def _plan(project: Project, trained: Trained, targets: tuple[str, ...], settings
         sales=frame_digest(sold.sales),
         pictures=fingerprint(keys=sold.image_keys.tolist()),
         image_size=project.config.vision.image_size,
-        pricing=project.config.pricing.model_dump(mode="json"),
+        pricing=project.config.pricing.deciding(),
         seed=project.config.seed,
     )
     folder = project.workspace.finetuning / job[:16]

@@ -23,6 +23,7 @@ from housevis.pipeline.embedding import PictureLoader
 from housevis.pipeline.explaining import shown_sales
 from housevis.pipeline.gallery_parts import GalleryDesk, GalleryPart, shown_picture
 from housevis.pipeline.gallery_scores import SCORES, on_true_drivers
+from housevis.pipeline.leaks import houses_to_hide
 from housevis.pipeline.method_maps import METHODS
 from housevis.pipeline.pages import FICTIONAL
 from housevis.pipeline.picture_steps import NO_PICTURES
@@ -216,7 +217,7 @@ def _check_unseen(run: Run, chosen: pd.DataFrame) -> None:
     check_out_of_sample(
         chosen.assign(sample=np.where(chosen["model_id"] == EARLIER, "later sale", "cross-fitted")),
         {model_id: set(table["sale_id"]) for model_id, table in training.items()},
-        {model_id: set(table["house_id"]) for model_id, table in training.items()},
+        {model_id: houses_to_hide(run, model_id, table) for model_id, table in training.items()},
     )
 
 

@@ -25,6 +25,7 @@ from housevis.pipeline.evaluating import stage_seconds
 from housevis.pipeline.explaining import has_same_weights, shown_sales
 from housevis.pipeline.judging import DRIVER_PREFIX, driver_columns
 from housevis.pipeline.land_cover import land_cover_mark, land_cover_notes
+from housevis.pipeline.leaks import houses_to_hide
 from housevis.pipeline.project import Project, fingerprint
 from housevis.pipeline.results import StepResult
 from housevis.pipeline.sold import SoldHouses, current_run, load_sold_houses
@@ -43,6 +44,7 @@ from housevis.views.data import (
     ReportData,
     ReportPictures,
 )
+from housevis.views.leakage import Leakage
 from housevis.views.report import build_report
 from housevis.views.server import check_loopback
 from housevis.views.server import serve as serve_folder
@@ -166,7 +168,7 @@ def _training_members(
     for model_id in model_ids:
         training = ValuationModel.load(model_folder(run, model_id)).training
         sales[model_id] = set(training["sale_id"])
-        houses[model_id] = set(training["house_id"])
+        houses[model_id] = houses_to_hide(run, model_id, training)
     return sales, houses
 
 
@@ -291,6 +293,7 @@ def _report_data(project: Project, run: Run) -> ReportData:
         rejects=ingested.get("rejected", {}),
         stages=stage_seconds(project, run),
         deviations=tuple(figures["deviations"]),
+        leakage=Leakage.of(figures.get("leakage")),
         pictures=_report_pictures(project, run, figures) if config.uses_pictures else None,
         notice=_notice(config),
         atlas_link="atlas/index.html",

@@ -43,6 +43,8 @@ class SoldHouses:
         pool: The pictures that neighbourhoods are made of; None where the
             project uses none. The features of the neighbourhood then stand in
             `pooled` behind the house's own, which are its first channels.
+        shared_houses: Policy for houses that are sold on both sides of the
+            split, see ``pricing.shared_houses``.
     """
 
     sales: pd.DataFrame
@@ -53,6 +55,7 @@ class SoldHouses:
     folds: NDArray[np.int64]
     cutoff: pd.Timestamp
     pool: PicturePool | None = None
+    shared_houses: str = "exclude_from_train"
 
     @property
     def model_ids(self) -> NDArray[np.str_]:
@@ -69,11 +72,12 @@ class SoldHouses:
         """The sales ``(n,)`` that a model is fitted on.
 
         A house that is sold both before and after the cutoff teaches no
-        model that judges its later sale.
+        model that judges its later sale, unless the policy for shared houses
+        is ``report``.
         """
         if model_id == SERVING:
             return np.ones(len(self.sales), dtype=bool)
-        usable = self.is_earlier & ~self.sold_again
+        usable = self.is_earlier if self.shared_houses == "report" else self.is_earlier & ~self.sold_again
         if model_id == EARLIER:
             return usable
         return usable & (self.folds != int(model_id.removeprefix("fold-")))
@@ -100,7 +104,8 @@ def load_sold_houses(project: Project) -> SoldHouses:
     groups = picture_groups(sales, image_keys)
     folds = np.full(len(sales), -1, dtype=np.int64)
     folds[is_earlier] = grouped_folds(groups[is_earlier], project.config.pricing.folds, project.config.seed)
-    return SoldHouses(sales, pooled, image_keys, groups, is_earlier, folds, cutoff, pool)
+    policy = project.config.pricing.shared_houses
+    return SoldHouses(sales, pooled, image_keys, groups, is_earlier, folds, cutoff, pool, policy)
 
 
 def _pictures_of(
@@ -119,7 +124,7 @@ def _pictures_of(
 
 def _run_fingerprint(project: Project, sold: SoldHouses) -> str:
     config = project.config
-    sections = {"seed", "pricing"}
+    sections = {"seed"}
     pictures: dict[str, Any] = {}
     if config.uses_pictures:
         sections |= {"siamese", "explain"}
@@ -130,7 +135,7 @@ def _run_fingerprint(project: Project, sold: SoldHouses) -> str:
         }
     return fingerprint(
         version=__version__,
-        config=config.model_dump(mode="json", include=sections),
+        config=config.model_dump(mode="json", include=sections) | {"pricing": config.pricing.deciding()},
         currency=config.listings.currency,
         sales=frame_digest(sold.sales),
         **pictures,

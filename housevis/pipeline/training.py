@@ -13,6 +13,7 @@ import numpy as np
 from housevis.core.config import Config, PricingSection
 from housevis.core.errors import ConfigError, ModelError
 from housevis.core.progress import progress_bar
+from housevis.pipeline.leaks import check_leaks
 from housevis.pipeline.learning_targets import places_of, whole_target
 from housevis.pipeline.project import Project
 from housevis.pipeline.results import StepResult, percent
@@ -50,16 +51,20 @@ def train(project: Project) -> StepResult:
     Raises:
         RunError: The pictures are not embedded.
         ConfigError: The sales do not have an attribute, or no value of it.
+        LeakError: An attribute gives the price back or is dated after the
+            sale, or a house on both sides of the split is refused.
         ModelError: Too few sales or pictures.
     """
     sold = load_sold_houses(project)
     check_sold_houses(project.config, sold)
     run = start_run(project, sold)
+    checked = check_leaks(project.config.pricing, run, sold)
     keep_pool(run, sold)
     models = sold.evaluation_models()
     if STEP in run.steps() and all(is_complete(run.evaluation / model_id) for model_id in models):
         done = run.steps()[STEP]
-        return StepResult(STEP, _lines(done["figures"]), done["figures"], done["seconds"], skipped=True)
+        lines = checked + _lines(done["figures"])
+        return StepResult(STEP, lines, done["figures"], done["seconds"], skipped=True)
     started = time.perf_counter()
     with progress_bar("train", len(models)) as bar:
         for model_id in models:
@@ -71,7 +76,7 @@ def train(project: Project) -> StepResult:
         "sales": len(sold.sales),
         "earlier_sales": int(sold.is_earlier.sum()),
         "later_sales": int((~sold.is_earlier).sum()),
-        "sold_again_left_out": int(sold.sold_again.sum()),
+        "sold_again_left_out": int((sold.is_earlier & ~sold.training_rows(EARLIER)).sum()),
         "cutoff": sold.cutoff.date().isoformat(),
     }
     if project.config.uses_pictures:
@@ -79,7 +84,7 @@ def train(project: Project) -> StepResult:
         figures["rank_accuracy"] = _rank_accuracy_later(project.config, run, sold)
     seconds = time.perf_counter() - started
     run.finish(STEP, seconds, figures)
-    return StepResult(STEP, _lines(figures), figures, seconds)
+    return StepResult(STEP, checked + _lines(figures), figures, seconds)
 
 
 def check_sold_houses(config: Config, sold: SoldHouses) -> None:

@@ -14,6 +14,7 @@ from housevis.core.errors import DataError, LeakError
 if TYPE_CHECKING:
     from data_pipeline.frames import HouseImage
     from housevis.explain.under_heat import CoverSummary, UnderHeat
+    from housevis.views.leakage import Leakage
 
 SAMPLES = ("later sale", "cross-fitted")
 """The two ways in which an estimate shown for a sold house may be out of sample."""
@@ -335,6 +336,7 @@ class ReportData:
             each, beyond its backbone.
         pictures: What there is to say of the pictures; None in a run of
             attributes alone.
+        leakage: The checks of leakage; None of a run made before they were kept.
         notice: Sentence shown at the head, for example that the town is fictional.
         atlas_link: Address of the map relative to the report, or None.
 
@@ -359,6 +361,7 @@ class ReportData:
     stages: Mapping[str, float]
     deviations: tuple[str, ...]
     pictures: ReportPictures | None = None
+    leakage: Leakage | None = None
     notice: str | None = None
     atlas_link: str | None = None
 
