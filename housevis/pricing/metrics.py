@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -75,6 +76,27 @@ def pe(estimate: Array, price: Array, percent: float = 10) -> Any:
 def mdape(estimate: Array, price: Array) -> Any:
     """MdAPE: median of ``|estimate - price| / price``, as a share (0.1 = 10 %)."""
     return np.median(np.abs(estimate / price - 1), axis=-1)
+
+
+def mape(estimate: Array, price: Array) -> Any:
+    """MAPE: mean of ``|estimate - price| / price``, as a share; a few far misses move it much."""
+    return np.abs(estimate / price - 1).mean(axis=-1)
+
+
+def rmse(estimate: Array, price: Array) -> Any:
+    """RMSE: root of the mean squared error, in the currency; the dearest houses decide it."""
+    return np.sqrt(((estimate - price) ** 2).mean(axis=-1))
+
+
+def r2(estimate: Array, price: Array) -> Any:
+    """R2: 1 - squared errors of the estimates / squared errors of the mean price.
+
+    In the currency, not in logs. Below 0 the mean price is the better
+    estimate; NaN where all prices are equal.
+    """
+    errors = ((estimate - price) ** 2).sum(axis=-1)
+    spread = ((price - price.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1)
+    return 1 - np.divide(errors, spread, out=np.full_like(spread, np.nan), where=spread > 0)
 
 
 def median_ratio(estimate: Array, price: Array) -> Any:
@@ -148,6 +170,9 @@ STATISTICS: Final[dict[str, Statistic]] = {
     "prd": prd,
     "prb": prb,
     "mki": mki,
+    "mape": mape,
+    "rmse": rmse,
+    "r2": r2,
 }
 """The figures of a ratio study, in the order they are printed."""
 
@@ -211,8 +236,9 @@ def ratio_study(
 
     Returns:
         ``{"n": n, "pe5": {"estimate", "low", "high"}, …}``; shares and
-        MdAPE are fractions, COD is in percent; None for a figure that these
-        sales do not define (MKI where all prices are equal).
+        MdAPE and MAPE are fractions, COD is in percent, RMSE in the currency;
+        None for a figure that these sales do not define (MKI and R2 where all
+        prices are equal).
 
     Raises:
         ModelError: As for :func:`bootstrap`.
@@ -274,6 +300,23 @@ def paired_bootstrap_difference(
     shares = [float((difference == value).mean()) for value in (-1, 0, 1)]
     counts = np.random.default_rng(seed).multinomial(n, shares, size=repeats)
     return _interval(float(difference.mean()), (counts[:, 2] - counts[:, 0]) / n, level)
+
+
+def share_interval(inside: NDArray[np.bool_], level: float = 0.95) -> Interval:
+    """A share with its score (Wilson) interval, which has a width even where all or none are inside.
+
+    Args:
+        inside: Whether each sale counts ``(n,)``.
+        level: Nominal coverage of the interval.
+
+    Raises:
+        ModelError: There are no sales.
+    """
+    n = len(_checked(inside, inside)[0])
+    share, z = float(np.mean(inside)), NormalDist().inv_cdf((1 + level) / 2)
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * float(np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)))
+    return Interval(share, min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half)))
 
 
 def _checked(first: NDArray[Any], second: NDArray[Any]) -> tuple[Array, Array]:

@@ -24,7 +24,7 @@ def test_pe_grows_with_the_tolerance(price, seed) -> None:
 @given(prices)
 def test_perfect_estimates(price) -> None:
     assert metrics.pe(price, price, 5) == 1
-    assert metrics.mdape(price, price) == 0
+    assert metrics.mdape(price, price) == metrics.mape(price, price) == metrics.rmse(price, price) == 0
     assert metrics.median_ratio(price, price) == 1
     assert metrics.cod(price, price) == 0
     assert metrics.prd(price, price) == pytest.approx(1)
@@ -50,6 +50,10 @@ def test_figures_worked_by_hand() -> None:
     assert metrics.median_ratio(estimate, price) == 1
     assert metrics.cod(estimate, price) == pytest.approx(100 * 0.2 / 3)
     assert metrics.prd(estimate, price) == pytest.approx(1 / (730 / 700))
+    assert metrics.mape(estimate, price) == pytest.approx(0.2 / 3)
+    assert metrics.rmse(estimate, price) == pytest.approx(np.sqrt(1700 / 3))
+    # The mean price is 700 / 3, its squared errors sum up to 140,000 / 3.
+    assert metrics.r2(estimate, price) == pytest.approx(1 - 1700 / (140_000 / 3))
     # Gini in the order of price: 2 (90 + 400 + 1320) / (3 * 730) - 4/3 over 2 (100 + 400 + 1200) / 2100 - 4/3
     assert metrics.mki(estimate, price) == pytest.approx((3620 / 2190 - 4 / 3) / (3400 / 2100 - 4 / 3))
 
@@ -93,6 +97,7 @@ def test_ratio_study_names_every_figure_and_says_what_is_undefined() -> None:
     assert list(study) == ["n", *metrics.STATISTICS]
     assert study["n"] == 2
     assert study["mki"] is None
+    assert study["r2"] is None
     assert study["pe10"]["low"] <= study["pe10"]["estimate"] <= study["pe10"]["high"]
 
 
@@ -128,3 +133,70 @@ def test_iaao_ranges_include_their_bounds_and_need_thirty_sales() -> None:
     assert metrics.within_iaao_range("prb", -0.0501, 30) is False
     assert metrics.within_iaao_range("cod", 10.0, 29) is None
     assert metrics.within_iaao_range("pe10", 0.5, 100) is None
+
+
+# -- against published examples and the package of an assessor ------------------------
+
+TABLE_1_4 = [
+    (87200, 138720), (38240, 59700), (96320, 146400), (68610, 99000), (32960, 47400), (50560, 70500),
+    (61360, 78000), (47360, 60000), (56580, 69000), (47040, 55500), (136000, 154500), (98000, 109500),
+    (56000, 60000), (159100, 168000), (128000, 124500), (132000, 127500), (160000, 150000),
+]  # fmt: skip
+"""Appraised values and sale prices of table 1-4 of the IAAO Standard on Ratio Studies (2013)."""
+
+TABLE_D_2 = [
+    (45000, 50000), (100000, 100000), (165000, 150000), (180000, 200000), (250000, 250000), (330000, 300000),
+    (315000, 350000), (400000, 400000), (495000, 450000), (450000, 500000), (550000, 550000),
+    (660000, 600000), (585000, 650000), (700000, 700000), (825000, 750000), (1875000, 2500000),
+]  # fmt: skip
+"""The same of table D-2."""
+
+
+@pytest.mark.parametrize(
+    ("table", "cod", "prd", "prb"),
+    [(TABLE_1_4, 14.5, 0.98, 0.135), (TABLE_D_2, 7.8, 1.056, -0.011)],
+)
+def test_the_worked_examples_of_the_standard(table, cod, prd, prb) -> None:
+    estimate, price = np.array(table, dtype=float).T
+    assert metrics.cod(estimate, price) == pytest.approx(cod, abs=0.05)
+    assert metrics.prd(estimate, price) == pytest.approx(prd, abs=0.005)
+    assert metrics.prb(estimate, price) == pytest.approx(prb, abs=0.0005)
+
+
+def test_the_figures_are_those_of_assesspy_on_its_own_sample() -> None:
+    assesspy = pytest.importorskip("assesspy")
+    sample = assesspy.ccao_sample()
+    samples = [sample, *(part for _, part in sample.groupby("township_name") if len(part) >= 30)]
+    assert len(samples) == 3
+    for part in samples:
+        estimate, price = part["estimate"].to_numpy(float), part["sale_price"].to_numpy(float)
+        for name in ("cod", "prd", "prb", "mki"):
+            ours = float(metrics.STATISTICS[name](estimate, price))
+            assert ours == pytest.approx(getattr(assesspy, name)(estimate, price), rel=1e-9, abs=1e-12)
+            told = getattr(assesspy, f"{name}_met")(ours)
+            assert metrics.within_iaao_range(name, ours, len(part)) is bool(told)
+
+
+def test_bootstrap_intervals_are_those_of_assesspy() -> None:
+    assesspy = pytest.importorskip("assesspy")
+    sample = assesspy.ccao_sample()
+    estimate, price = sample["estimate"].to_numpy(float), sample["sale_price"].to_numpy(float)
+    np.random.seed(1)
+    ours = metrics.bootstrap({"cod": metrics.cod}, estimate, price, repeats=1000)["cod"]
+    theirs = assesspy.cod_ci(sample["estimate"], sample["sale_price"], nboot=300)
+    width = ours.high - ours.low
+    assert (ours.low, ours.high) == pytest.approx(theirs, abs=0.15 * width)
+
+
+@given(st.integers(0, 60), st.integers(1, 60))
+def test_the_interval_of_a_share_holds_it_and_has_a_width(count, of) -> None:
+    inside = np.arange(of) < count
+    share = metrics.share_interval(inside)
+    assert 0 <= share.low <= share.estimate <= share.high <= 1
+    assert share.high > share.low
+
+
+def test_the_interval_of_a_share_is_wilsons() -> None:
+    # Newcombe (1998): 81 of 263.
+    share = metrics.share_interval(np.arange(263) < 81)
+    assert (share.low, share.high) == pytest.approx((0.2553, 0.3662), abs=5e-5)
