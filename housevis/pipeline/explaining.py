@@ -36,9 +36,10 @@ from housevis.pipeline.picture_steps import for_pictures
 from housevis.pipeline.project import Project
 from housevis.pipeline.results import StepResult
 from housevis.pipeline.sold import EARLIER, POOL, SoldHouses, current_run, keep_pool, load_sold_houses
+from housevis.pipeline.sold_contributions import sold_contributions
 from housevis.pipeline.training import model_folder
 from housevis.pipeline.valuation import ValuationModel
-from housevis.pipeline.valuing import VALUE_MAP, Valuer, build_value_map_model, read_pictures, visual_effects
+from housevis.pipeline.valuing import VALUE_MAP, Valuer, build_value_map_model, effects_of, read_pictures
 from housevis.runs import Run
 from housevis.vision.backbones import load_backbone
 from housevis.vision.embed import fit_picture
@@ -325,14 +326,12 @@ def _explain_sold_houses(project: Project, run: Run, sold: SoldHouses) -> int:
 def _with_effects(run: Run, sold: SoldHouses, shown: pd.DataFrame) -> pd.DataFrame:
     """Sales with what the picture adds to their estimates, each by the model that has not seen it."""
     shown = shown.assign(effect=np.nan, currency=np.nan)
-    row_of = pd.Series(np.arange(len(sold.sales)), index=sold.sales["sale_id"])
     for model_id, sales in shown.groupby("model_id"):
         model = ValuationModel.load(model_folder(run, str(model_id)))
-        rows = row_of[sales["sale_id"]].to_numpy()
-        effects, currency = visual_effects(
-            model, sold.sales.iloc[rows].reset_index(drop=True), sold.pooled[rows]
-        )
-        shown.loc[sales.index, "effect"], shown.loc[sales.index, "currency"] = effects, currency
+        judged = sold.sales.loc[sold.model_ids == model_id, "sale_id"]
+        effects, currency = effects_of(model, sold_contributions(run, sold, str(model_id), model))
+        table = pd.DataFrame({"effect": effects, "currency": currency}, index=judged)
+        shown.loc[sales.index, ["effect", "currency"]] = table.loc[sales["sale_id"]].to_numpy()
     return shown
 
 

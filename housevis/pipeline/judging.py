@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from housevis.core.config import Config
 from housevis.pipeline.sold import EARLIER, SERVING, SoldHouses
+from housevis.pipeline.sold_contributions import sold_contributions
 from housevis.pipeline.training import model_folder
 from housevis.pipeline.valuation import ValuationModel
 from housevis.pricing.attributes import encode
@@ -19,7 +20,12 @@ DRIVER_PREFIX = "driver "
 """Columns of drivers in a table of estimates start with it."""
 
 
-def estimate_table(model: ValuationModel, sales: pd.DataFrame, pooled: NDArray[np.float32]) -> pd.DataFrame:
+def estimate_table(
+    model: ValuationModel,
+    sales: pd.DataFrame,
+    pooled: NDArray[np.float32],
+    contributions: NDArray[np.float64] | None = None,
+) -> pd.DataFrame:
     """Estimate houses with one model.
 
     Args:
@@ -27,6 +33,7 @@ def estimate_table(model: ValuationModel, sales: pd.DataFrame, pooled: NDArray[n
         sales: Sale frame, n rows; no price is needed.
         pooled: Pooled features ``(n, K)``, NaN rows where there is no picture;
             of any width for a model without a ranker.
+        contributions: Their Shapley values ``(n, F + 1)`` where they are known.
 
     Returns:
         Columns ``estimate``, ``without_picture`` (the estimate from the
@@ -35,7 +42,8 @@ def estimate_table(model: ValuationModel, sales: pd.DataFrame, pooled: NDArray[n
         the estimate.
     """
     features = model.features(sales, pooled)
-    contributions = model.price_model.contributions(features)
+    if contributions is None:
+        contributions = model.price_model.contributions(features)
     drivers = to_currency(
         contributions[:, :-1],
         contributions[:, -1],
@@ -79,7 +87,8 @@ def judge_sold_houses(config: Config, run: Run, sold: SoldHouses) -> pd.DataFram
         rows = np.flatnonzero(model_ids == model_id)
         model = ValuationModel.load(model_folder(run, model_id))
         sales = sold.sales.iloc[rows].reset_index(drop=True)
-        parts.append(estimate_table(model, sales, sold.pooled[rows]).set_index(rows))
+        contributions = sold_contributions(run, sold, model_id, model)
+        parts.append(estimate_table(model, sales, sold.pooled[rows], contributions).set_index(rows))
         attributes[model_id] = interval_features(model, sales)
     table = pd.concat(parts).sort_index()
     table["sample"] = np.where(sold.is_earlier, "cross-fitted", "later sale")

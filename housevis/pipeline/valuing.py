@@ -98,7 +98,8 @@ def build_value_map_model(
     table = model_table(
         sales.iloc[drawn].reset_index(drop=True), model.price_model.attributes_, visual[drawn]
     )
-    slopes = effect_slopes(_visual_contributions(model, table)[0], visual[drawn])
+    contributions = model.price_model.contributions(table)[:, _visual_columns(model)]
+    slopes = effect_slopes(contributions, visual[drawn])
     seen = rows & (sold.image_keys != "")
     origin = sold.pooled[seen].mean(axis=0, dtype=np.float64).astype(np.float32)
     words = values = None
@@ -126,18 +127,22 @@ def visual_effects(
     Returns:
         The visual effect ``(n,)`` in log units, and currency per log unit ``(n,)``.
     """
-    visual, contributions = _visual_contributions(model, model.features(sales, pooled))
-    base = contributions[:, -1]
-    return visual.sum(axis=1), log_mean(np.exp(contributions.sum(axis=1)), np.exp(base))
+    return effects_of(model, model.price_model.contributions(model.features(sales, pooled)))
 
 
-def _visual_contributions(
-    model: ValuationModel, table: pd.DataFrame
+def effects_of(
+    model: ValuationModel, contributions: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """SHAP values of the visual features ``(n, D)``, and all of them with the base ``(n, F + 1)``."""
-    contributions = model.price_model.contributions(table)
+    """The same as :func:`visual_effects`, of Shapley values ``(n, F + 1)`` with the base last."""
+    base = contributions[:, -1]
+    visual = contributions[:, _visual_columns(model)].sum(axis=1)
+    return visual, log_mean(np.exp(contributions.sum(axis=1)), np.exp(base))
+
+
+def _visual_columns(model: ValuationModel) -> list[int]:
+    """Where the visual features stand among the model's features."""
     names = list(model.price_model.features_)
-    return contributions[:, [names.index(name) for name in model.price_model.visual_names]], contributions
+    return [names.index(name) for name in model.price_model.visual_names]
 
 
 class Valuer:
