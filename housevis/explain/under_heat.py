@@ -99,7 +99,8 @@ class UnderHeat:
     @property
     def is_known(self) -> NDArray[np.bool_]:
         """Whose land cover was looked at ``(n,)``."""
-        return np.isfinite(self.areas).all(axis=1)
+        known: NDArray[np.bool_] = np.isfinite(self.areas).all(axis=1)
+        return known
 
 
 UNDER_HEAT = ("areas", "attention", "money")
