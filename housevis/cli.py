@@ -14,7 +14,7 @@ import typer
 
 from housevis import __version__
 from housevis.commands import archives as archive_commands
-from housevis.commands import results, steps
+from housevis.commands import records, results, steps
 from housevis.core.errors import HousevisError
 from housevis.core.progress import console, error_console
 
@@ -43,6 +43,7 @@ for command in (
     results.gallery,
     results.export,
     results.remove,
+    records.runs,
     results.serve,
     results.estimate,
 ):

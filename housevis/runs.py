@@ -22,6 +22,8 @@ from housevis.core.workspace import Workspace
 RECORD = "run.json"
 STEPS = "steps.json"
 METRICS = "metrics.json"
+LEAKAGE = "leakage.json"
+"""The leakage checks of a run and their results."""
 REMOVED = "removed.json"
 """Marks a run that was fitted with houses that have been removed since."""
 
@@ -106,6 +108,13 @@ class Run:
     def withdrawn(self) -> bool:
         """Whether it was fitted with a house that has been removed since: it may not be promoted."""
         return (self.folder / REMOVED).is_file()
+
+    @property
+    def stopped_by(self) -> str | None:
+        """Name of the leakage check that stopped it; None where none did."""
+        file = self.folder / LEAKAGE
+        checks = read_json(file)["checks"] if file.is_file() else []
+        return next((str(check["name"]) for check in checks if check["result"] == "stopped"), None)
 
     @property
     def evaluation(self) -> Path:
@@ -230,7 +239,42 @@ def promote(workspace: Workspace, run: Run) -> None:
     """
     if run.withdrawn:
         raise _withdrawn(run.run_id, run.folder)
+    before = current_run_id(workspace)
+    if before is not None and before != run.run_id:
+        write_json(workspace.promoted_before, [*_promoted_before(workspace), before])
     write_file(workspace.current, run.run_id + "\n")
+
+
+def current_run_id(workspace: Workspace) -> str | None:
+    """Id of the run that the configuration's name stands for; None where there is none."""
+    return workspace.current.read_text(encoding="utf-8").strip() if workspace.current.is_file() else None
+
+
+def restore(workspace: Workspace) -> Run:
+    """Make the run current that was so before, and forget the one that is; runs that cannot be are skipped.
+
+    Raises:
+        RunError: There is none to go back to.
+    """
+    earlier = _promoted_before(workspace)
+    current = current_run_id(workspace)
+    usable = {run.run_id: run for run in list_runs(workspace) if not run.withdrawn}
+    while earlier:
+        run_id = earlier.pop()
+        if run_id in usable and run_id != current:
+            write_file(workspace.current, run_id + "\n")
+            write_json(workspace.promoted_before, earlier)
+            return usable[run_id]
+    raise RunError(
+        "there is no earlier run to go back to",
+        where=str(workspace.folder),
+        remedy="`housevis runs CONFIG` lists the runs; --promote ID chooses one.",
+    )
+
+
+def _promoted_before(workspace: Workspace) -> list[str]:
+    file = workspace.promoted_before
+    return [str(run_id) for run_id in read_json(file)] if file.is_file() else []
 
 
 def withdraw(workspace: Workspace, run: Run, house_ids: Collection[str], removed_at: datetime) -> None:

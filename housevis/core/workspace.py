@@ -52,6 +52,11 @@ class Workspace:
         """The file that names the promoted run."""
         return self.folder / "current"
 
+    @property
+    def promoted_before(self) -> Path:
+        """The file of the runs that were promoted before, the oldest first."""
+        return self.folder / "promoted-before.json"
+
     def run(self, run_id: str) -> Path:
         """The folder of one run."""
         return self.folder / run_id

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from housevis.pipeline.new_houses import estimate, explain_listings
     from housevis.pipeline.pages import atlas, report, serve
     from housevis.pipeline.removal import plan_removal, remove
+    from housevis.pipeline.run_records import runs
     from housevis.pipeline.running import run
     from housevis.pipeline.training import train
 
@@ -45,6 +46,7 @@ _MODULES = {
     "remove": "removal",
     "report": "pages",
     "run": "running",
+    "runs": "run_records",
     "serve": "pages",
     "tiles": "data_steps",
     "train": "training",
@@ -70,6 +72,7 @@ __all__ = [
     "remove",
     "report",
     "run",
+    "runs",
     "serve",
     "tiles",
     "train",

@@ -16,10 +16,7 @@ from housevis.pricing import metrics
 from housevis.pricing.attribute_dates import DATED_AFTER_SALE, check_dates
 from housevis.pricing.attributes import present_attributes
 from housevis.pricing.leak_checks import PASSED, STOPPED, Finding, LeakCheck, check_price_derived
-from housevis.runs import Run, read_json, write_json
-
-LEAKAGE: Final = "leakage.json"
-"""The checks and their results, in the folder of a run."""
+from housevis.runs import LEAKAGE, Run, read_json, write_json
 
 BOTH_SIDES: Final = "house or picture on both sides of the split"
 REPORT, REFUSE = "report", "refuse"
@@ -64,13 +61,6 @@ def check_leaks(pricing: PricingSection, run: Run, sold: SoldHouses) -> list[str
         if check.result == STOPPED:
             raise _leak(check)
     return [_line(check.name, check.result, check.says) for check in checks]
-
-
-def stopping_check(run: Run) -> str | None:
-    """Name of the check that stopped a run; None where none did."""
-    file = run.folder / LEAKAGE
-    checks = read_json(file)["checks"] if file.is_file() else []
-    return next((check["name"] for check in checks if check["result"] == STOPPED), None)
 
 
 def check_both_sides(sold: SoldHouses) -> LeakCheck:

@@ -13,8 +13,7 @@ import pytest
 
 from housevis.core.config import PricingSection
 from housevis.core.workspace import Workspace
-from housevis.pipeline.leaks import LEAKAGE
-from housevis.runs import find_run, list_runs
+from housevis.runs import LEAKAGE, find_run, list_runs
 
 SALES = 240
 SETTINGS = 'visual_features = "none"\nrounds = 20\nbootstrap = 100\n'
