@@ -15,7 +15,7 @@ from housevis.pipeline.sold import EARLIER, SoldHouses
 from housevis.pricing import metrics
 from housevis.pricing.attribute_dates import DATED_AFTER_SALE, check_dates
 from housevis.pricing.attributes import present_attributes
-from housevis.pricing.leak_checks import PASSED, STOPPED, Finding, LeakCheck, check_price_derived
+from housevis.pricing.leak_checks import EXAMPLES, PASSED, STOPPED, Finding, LeakCheck, check_price_derived
 from housevis.runs import LEAKAGE, Run, read_json, write_json
 
 BOTH_SIDES: Final = "house or picture on both sides of the split"
@@ -146,8 +146,12 @@ def _headline(later: pd.DataFrame) -> dict[str, Any]:
 
 
 def _shared(sold: SoldHouses, column: str, what: str, rows: NDArray[np.int64]) -> Finding:
-    examples = sold.sales.iloc[rows[:5]][["sale_id", "house_id"]].astype(str).to_dict("records")
-    return Finding(column, what, len(rows) / len(sold.sales), len(rows), tuple(examples))
+    named = sold.sales.iloc[rows[:EXAMPLES]]
+    examples = tuple(
+        {"sale_id": str(sale), "house_id": str(house)}
+        for sale, house in zip(named["sale_id"], named["house_id"], strict=True)
+    )
+    return Finding(column, what, len(rows) / len(sold.sales), len(rows), examples)
 
 
 def _line(name: str, result: str, says: str) -> str:

@@ -130,7 +130,9 @@ def _listed(workspace: Workspace, known: list[Run]) -> StepResult:
         return StepResult("runs", ["there is no run yet: `housevis run CONFIG` makes one"], {"runs": []})
     current = current_run_id(workspace)
     rows = [run_row(run, current=run.run_id == current) for run in known]
-    table = [("run", "made", "state", "within ±10 %", "MdAPE", "gain of pictures", "sales", "version")]
+    table: list[tuple[str, ...]] = [
+        ("run", "made", "state", "within ±10 %", "MdAPE", "gain of pictures", "sales", "version")
+    ]
     table += [_cells(row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = [

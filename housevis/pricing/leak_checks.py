@@ -151,7 +151,7 @@ class _Table:
         if SALE_DATE not in self.sales:
             return None
         dates = pd.to_datetime(self.sales[SALE_DATE].iloc[rows])
-        return (dates.dt.year * 12 + dates.dt.month).to_numpy(dtype=np.float64)
+        return np.asarray(dates.dt.year * 12 + dates.dt.month, dtype=np.float64)
 
     def examples(self, rows: NDArray[np.int64], names: Sequence[str]) -> tuple[dict[str, Any], ...]:
         found = rows[:EXAMPLES]
