@@ -31,7 +31,7 @@ SOURCES = sorted(
 )
 LONGEST_README = 90
 FOREIGN_PROGRAMS = {"make", "python", "python3", "pip", "export", "torchrun"}
-FILE_SUFFIXES = {"csv", "safetensors", "py"}
+FILE_SUFFIXES = {"csv", "parquet", "safetensors", "py"}
 FRAGMENT = "…"
 
 

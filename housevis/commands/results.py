@@ -72,13 +72,19 @@ def export(
         typer.Option(help="File to write: .gpkg (GeoPackage) or .parquet (GeoParquet).", metavar="FILE"),
     ],
     sales: Annotated[bool, typer.Option("--sales", help="One row per sale, not per house.")] = False,
+    ratio_studies: Annotated[
+        bool, typer.Option("--ratio-studies", help="The ratio studies by group instead: .csv or .parquet.")
+    ] = False,
     runs: RunsFolder = Path("runs"),
 ) -> None:
     """Analysts: write houses with their estimates for QGIS. Estimates, not appraisals."""
     from housevis import pipeline
 
     with opened_project(config, runs) as project:
-        show(pipeline.export(project, out, every_sale=sales))
+        if ratio_studies:
+            show(pipeline.export_ratio_studies(project, out))
+        else:
+            show(pipeline.export(project, out, every_sale=sales))
 
 
 def remove(

@@ -289,6 +289,15 @@ class LandCoverSection(Section):
     """Credit for these files, shown wherever land cover is."""
 
 
+class RatioStudiesSection(Section):
+    """By what the ratio studies group the sales."""
+
+    area: OptionalText = None
+    """Attribute that says the area, such as a postal code; None looks for one, else ninths of the map."""
+    kind: OptionalText = None
+    """Attribute that says the kind of house; None looks for one, else takes the bedrooms."""
+
+
 class AtlasSection(Section):
     """The map."""
 
@@ -322,6 +331,7 @@ class Config(Section):
     pricing: PricingSection = Field(default_factory=PricingSection)
     explain: ExplainSection = Field(default_factory=ExplainSection)
     land_cover: LandCoverSection = Field(default_factory=LandCoverSection)
+    ratio_studies: RatioStudiesSection = Field(default_factory=RatioStudiesSection)
     atlas: AtlasSection = Field(default_factory=AtlasSection)
     results: OptionalPath = None
     """Where `evaluate` also writes its figures as JSON, for the docs."""

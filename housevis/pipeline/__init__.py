@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from housevis.pipeline.gallery_page import gallery
     from housevis.pipeline.new_houses import estimate, explain_listings
     from housevis.pipeline.pages import atlas, report, serve
+    from housevis.pipeline.ratio_studies import export_ratio_studies
     from housevis.pipeline.removal import plan_removal, remove
     from housevis.pipeline.run_records import runs
     from housevis.pipeline.running import run
@@ -37,6 +38,7 @@ _MODULES = {
     "explain": "explaining",
     "explain_listings": "new_houses",
     "export": "exporting",
+    "export_ratio_studies": "ratio_studies",
     "finetune": "finetuning",
     "gallery": "gallery_page",
     "ingest": "data_steps",
@@ -63,6 +65,7 @@ __all__ = [
     "explain",
     "explain_listings",
     "export",
+    "export_ratio_studies",
     "finetune",
     "gallery",
     "ingest",

@@ -17,6 +17,7 @@ from housevis.pipeline.explaining import GRAD_WEIGHTS, build_grad_weights, build
 from housevis.pipeline.judging import DRIVER_PREFIX, calibrate_model, driver_columns, judge_sold_houses
 from housevis.pipeline.leaks import leakage_figures
 from housevis.pipeline.project import Project
+from housevis.pipeline.ratio_studies import keep_ratio_studies
 from housevis.pipeline.results import StepResult, percent, points
 from housevis.pipeline.sold import EARLIER, SERVING, SoldHouses, current_run, keep_pool, load_sold_houses
 from housevis.pipeline.training import fit_and_save
@@ -35,8 +36,8 @@ def evaluate(project: Project) -> StepResult:
     """Measure the share within ±10 % on later sales, then fit the serving model.
 
     Writes ``evaluation/estimates.parquet`` (out of sample, every sold
-    house), ``metrics.json``, the table of estimates in the database, and
-    ``serving/``.
+    house), ``ratio_studies.parquet``, ``metrics.json``, the table of
+    estimates in the database, and ``serving/``.
 
     Args:
         project: An open project whose `explain` step is finished, or `train`
@@ -55,12 +56,14 @@ def evaluate(project: Project) -> StepResult:
     if STEP in run.steps() and _results_are_there(run, uses_pictures):
         done = run.steps()[STEP]
         figures = run.metrics()
+        keep_ratio_studies(project.config, run, sold)
         return StepResult(STEP, _lines(figures), figures, done["seconds"], skipped=True)
     started = time.perf_counter()
     with progress_bar("evaluate", 4) as bar:
         table = judge_sold_houses(project.config, run, sold)
         write_parquet(table, run.estimates)
         save_estimates(project.engine, run.run_id, table)
+        keep_ratio_studies(project.config, run, sold, table)
         bar.advance()
         figures = _figures(project, run, sold, table)
         bar.advance()
@@ -249,9 +252,21 @@ def _lines(figures: dict[str, Any]) -> list[str]:
             f"95 % interval {points(headline['gain_low'])} to {points(headline['gain_high'])}, "
             f"n = {headline['sales']:,})"
         )
+    lines += _ratio_lines(figures["ratio_study"])
     if "town" in figures:
         lines += _town_lines(figures)
     return lines
+
+
+def _ratio_lines(study: dict[str, Any]) -> list[str]:
+    if "pe5" not in study or "mdape" not in study:
+        return []
+    return [
+        f"of the same sales within ±5 %: {percent(study['pe5']['estimate'])}, "
+        f"within ±20 %: {percent(study['pe20']['estimate'])}; "
+        f"median error (MdAPE) {percent(study['mdape']['estimate'])}, "
+        f"COD {study['cod']['estimate']:.1f}, median ratio {study['median_ratio']['estimate']:.3f}"
+    ]
 
 
 def _town_lines(figures: dict[str, Any]) -> list[str]:

@@ -26,7 +26,8 @@ from housevis.pipeline.explaining import has_same_weights, shown_sales
 from housevis.pipeline.judging import DRIVER_PREFIX, driver_columns
 from housevis.pipeline.land_cover import land_cover_mark, land_cover_notes
 from housevis.pipeline.leaks import houses_to_hide
-from housevis.pipeline.project import Project, fingerprint
+from housevis.pipeline.project import Project, fingerprint, frame_digest
+from housevis.pipeline.ratio_studies import read_ratio_studies
 from housevis.pipeline.results import StepResult
 from housevis.pipeline.sold import SoldHouses, current_run, load_sold_houses
 from housevis.pipeline.training import model_folder
@@ -102,7 +103,7 @@ def report(project: Project) -> StepResult:
     sold = load_sold_houses(project)
     run = current_run(project, sold, after="evaluate")
     lines = [f"report of price drivers: {run.report}"]
-    done, settings = run.steps().get("report"), _shown_settings(project.config)
+    done, settings = run.steps().get("report"), _report_settings(project.config, run)
     if done is not None and done["figures"].get("settings") == settings and run.report.is_file():
         return StepResult("report", lines, done["figures"], done["seconds"], skipped=True)
     started = time.perf_counter()
@@ -154,6 +155,13 @@ def _shown_settings(config: Config) -> str:
         land_cover=land_cover_mark(config.land_cover) if config.uses_pictures else "",
         land_cover_attribution=config.land_cover.attribution,
     )
+
+
+def _report_settings(config: Config, run: Run) -> str:
+    """The same for the report, which shows the ratio studies where the run has some."""
+    studies = read_ratio_studies(run)
+    shown = _shown_settings(config)
+    return shown if studies is None else fingerprint(pages=shown, ratio_studies=frame_digest(studies))
 
 
 def _atlas_lines(page: Path) -> list[str]:
@@ -295,6 +303,7 @@ def _report_data(project: Project, run: Run) -> ReportData:
         deviations=tuple(figures["deviations"]),
         leakage=Leakage.of(figures.get("leakage")),
         pictures=_report_pictures(project, run, figures) if config.uses_pictures else None,
+        ratio_groups=read_ratio_studies(run),
         notice=_notice(config),
         atlas_link="atlas/index.html",
     )

@@ -232,10 +232,12 @@ def _limits(by: str, figure: str, nominal: float) -> tuple[float, float] | None:
 
 
 def _nearness_rows(sales: pd.DataFrame, nominal: float) -> list[dict[str, Any]]:
-    columns = [sales[name].to_numpy(np.float64) for name in ("estimate", "price", "low", "high")]
+    estimate, price, low, high = (
+        sales[name].to_numpy(np.float64) for name in ("estimate", "price", "low", "high")
+    )
     enough = len(sales) >= FEWEST_SALES_JUDGED
     rows = []
-    for position, found in enumerate(nearness_to_prices(*columns, nominal)):
+    for position, found in enumerate(nearness_to_prices(estimate, price, low, high, nominal)):
         group = (NEARNESS, f"within ±{100 * found.band:g} %", position, len(sales))
         limits = (0.0, found.peaked)
         rows.append(_row(*group, "share", found.share, limits, enough=enough))

@@ -336,6 +336,8 @@ class ReportData:
             each, beyond its backbone.
         pictures: What there is to say of the pictures; None in a run of
             attributes alone.
+        ratio_groups: Ratio studies by group, of
+            :func:`housevis.pricing.ratio_groups.ratio_groups`; None of a run made before there were any.
         leakage: The checks of leakage; None of a run made before they were kept.
         notice: Sentence shown at the head, for example that the town is fictional.
         atlas_link: Address of the map relative to the report, or None.
@@ -361,6 +363,7 @@ class ReportData:
     stages: Mapping[str, float]
     deviations: tuple[str, ...]
     pictures: ReportPictures | None = None
+    ratio_groups: pd.DataFrame | None = None
     leakage: Leakage | None = None
     notice: str | None = None
     atlas_link: str | None = None

@@ -13,6 +13,7 @@ from housevis.core.storage import write_file
 from housevis.pricing.metrics import IAAO_RANGES, within_iaao_range
 from housevis.views.charts import agreement_chart, error_chart, hexagon_shape
 from housevis.views.data import RatioStatistics, ReportData, check_out_of_sample
+from housevis.views.ratio_tables import overall_sentences, ratio_tables
 from housevis.views.words import (
     ATTRIBUTE_LABELS,
     COVER_LABELS,
@@ -77,6 +78,8 @@ def render_report(data: ReportData) -> str:
         errors=error_chart(price, estimate),
         hexagon=hexagon_shape(),
         ratios=ratio_rows(data.ratios),
+        group_sentences=overall_sentences(data.ratio_groups) if data.ratio_groups is not None else [],
+        group_tables=ratio_tables(data.ratio_groups, data.currency) if data.ratio_groups is not None else [],
         drivers=_driver_rows(data),
         attention=sorted(attention, key=lambda score: -score.heat_ratio),
         covers=_cover_rows(data),

@@ -4,9 +4,11 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from housevis.core.errors import LeakError
+from housevis.pricing.ratio_groups import ratio_groups
 from housevis.views.charts import hexagon_counts, price_ticks
 from housevis.views.data import Headline
 from housevis.views.report import build_report, finding, ratio_rows, render_report
@@ -125,3 +127,50 @@ def test_price_ticks_are_few_and_inside():
     assert ticks[0] >= 80_000
     assert ticks[-1] <= 7_500_000
     assert len(ticks) <= 6
+
+
+def with_groups(report_data, **changes):
+    random = np.random.default_rng(11)
+    estimate = np.exp(random.normal(13, 0.4, 600))
+    sales = pd.DataFrame(
+        {
+            "estimate": estimate,
+            "price": estimate * np.exp(random.normal(0, 0.1, 600)),
+            "low": estimate * np.exp(-0.1645),
+            "high": estimate * np.exp(0.1645),
+            "sale_date": pd.Timestamp("2024-01-01") + pd.to_timedelta(random.integers(0, 180, 600), "D"),
+            "district": random.integers(1, 50, 600).astype(float),
+            "house_type": random.choice(["semi", "<b>row</b>"], 600),
+        }
+    )
+    sales.loc[sales["house_type"] == "semi", "estimate"] *= 0.8
+    studies = ratio_groups(sales.assign(**changes), repeats=20)
+    return replace(report_data, ratio_groups=studies), studies
+
+
+def test_the_report_says_for_whom_estimates_are_wrong(report_data):
+    data, studies = with_groups(report_data)
+    page = render_report(data)
+    for words in ("Fair to whom", "By estimated price, in tenths", "By area", "By quarter of sale", "2024 Q2",
+                  "% too low", "not judged", "9 more are in", "If dear and cheap houses were treated",
+                  "Within ±0.5 % of the price", "&lt;b&gt;row"):  # fmt: skip
+        assert words in page, words
+    kinds = studies[(studies["by"] == "kind") & (studies["figure"] == "cod")]
+    for value in kinds["value"]:
+        assert f"{value:.1f}</td>" in page
+    assert "<b>row" not in page
+
+
+def test_estimates_that_equal_their_prices_are_told(report_data):
+    page = render_report(with_groups(report_data)[0])
+    assert "look for sales chasing" not in page
+    data, studies = with_groups(report_data)
+    chased = studies.copy()
+    near = (chased["by"] == "nearness to price") & (chased["figure"] == "share")
+    chased.loc[near, "verdict"] = "outside"
+    assert "look for sales chasing" in render_report(replace(data, ratio_groups=chased))
+
+
+def test_a_run_without_ratio_studies_has_no_such_section(report_data):
+    assert report_data.ratio_groups is None
+    assert "Fair to whom" not in render_report(report_data)
