@@ -18,7 +18,7 @@ from housevis.pricing.attributes import present_attributes
 from housevis.pricing.leak_checks import EXAMPLES, PASSED, STOPPED, Finding, LeakCheck, check_price_derived
 from housevis.runs import LEAKAGE, Run, read_json, write_json
 
-BOTH_SIDES: Final = "house or picture on both sides of the split"
+BOTH_SIDES: Final = "shared by both sides of the split"
 REPORT, REFUSE = "report", "refuse"
 _RULES = 1
 """Number of the rules; checks made by older ones are made again."""

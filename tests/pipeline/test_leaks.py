@@ -104,7 +104,7 @@ def test_a_house_on_both_sides_stops_the_run_where_that_is_refused(
     ended = market("run", listings(), 'shared_houses = "refuse"')
     assert ended.code == 1
     message = words(ended.err)
-    assert "leakage check, house or picture on both sides of the split" in message
+    assert "leakage check, shared by both sides of the split" in message
     assert "10 houses are sold on both sides" in message
     assert "sale h0@2023-01-01" in message
     assert stopped_run(tmp_path)[0]["findings"][0]["column"] == "house_id"
