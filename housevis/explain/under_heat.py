@@ -99,8 +99,7 @@ class UnderHeat:
     @property
     def is_known(self) -> NDArray[np.bool_]:
         """Whose land cover was looked at ``(n,)``."""
-        known: NDArray[np.bool_] = np.isfinite(self.areas).all(axis=1)
-        return known
+        return np.asarray(np.isfinite(self.areas).all(axis=1))
 
 
 UNDER_HEAT = ("areas", "attention", "money")

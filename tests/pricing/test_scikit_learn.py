@@ -31,7 +31,17 @@ def fitted(market) -> HousePriceModel:
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"boosters": 1, "random_boosters": 1, "feature_fraction": 0.7, "row_fraction": 0.8, "linear_base": True}]
+    "settings",
+    [
+        {},
+        {
+            "boosters": 1,
+            "random_boosters": 1,
+            "feature_fraction": 0.7,
+            "row_fraction": 0.8,
+            "linear_base": True,
+        },
+    ],
 )
 def test_scikit_learn_finds_nothing_to_complain_about(settings) -> None:
     with warnings.catch_warnings():
