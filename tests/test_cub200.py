@@ -154,7 +154,9 @@ def test_the_whole_command(root: Path, tmp_path: Path):
     assert (tmp_path / "cache").is_dir()
     page = (tmp_path / "birds.html").read_text(encoding="utf-8")
     assert page.count('<th scope="row" class="first" abbr="Picture ') == 6
-    assert page.count('class="box"') == 6 * (1 + page.count('<th scope="col">'))
+    shown, refused = page.count('class="heat"'), page.count('class="frame under refused"')
+    assert shown + refused == 6 * page.count('<th scope="col">')
+    assert page.count('class="box"') == 6 + shown
     assert "Weights lent by picture" in page
     assert "Box ratio" in page
 

@@ -196,7 +196,8 @@ def test_an_attention_map_of_every_house(town: Any, tmp_path: Path, housevis: Ca
     for house_id in ids:
         with Image.open(out / f"{house_id}.png") as picture:
             assert picture.size == (224, 224)
-    assert {path.name for path in out.iterdir()} == {f"{name}.png" for name in ids} | {"heatmaps.npz"}
+    tables = {"heatmaps.npz", "under-heat.csv"}
+    assert {path.name for path in out.iterdir()} == {f"{name}.png" for name in ids} | tables
 
 
 def test_ids_cannot_leave_the_folder(town: Any, tmp_path: Path, housevis: Callable[..., Any]) -> None:
@@ -215,7 +216,7 @@ def test_ids_cannot_leave_the_folder(town: Any, tmp_path: Path, housevis: Callab
         assert stored["ids"].tolist() == ids
         names = stored["files"].tolist()
     assert len(set(names)) == len(ids)
-    assert {path.name for path in out.iterdir()} == {*names, "heatmaps.npz"}
+    assert {path.name for path in out.iterdir()} == {*names, "heatmaps.npz", "under-heat.csv"}
     assert not any(name.startswith(".") or "/" in name for name in names)
 
 
