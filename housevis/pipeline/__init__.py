@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from housevis.pipeline.finetuning import finetune
     from housevis.pipeline.gallery_page import gallery
     from housevis.pipeline.new_houses import estimate, explain_listings
-    from housevis.pipeline.pages import atlas, report, serve
+    from housevis.pipeline.pages import atlas, serve
     from housevis.pipeline.ratio_studies import export_ratio_studies
     from housevis.pipeline.removal import plan_removal, remove
+    from housevis.pipeline.report_page import report
     from housevis.pipeline.run_records import runs
     from housevis.pipeline.running import run
     from housevis.pipeline.training import train
@@ -46,7 +47,7 @@ _MODULES = {
     "plan_removal": "removal",
     "preview_ingest": "data_steps",
     "remove": "removal",
-    "report": "pages",
+    "report": "report_page",
     "run": "running",
     "runs": "run_records",
     "serve": "pages",

@@ -25,7 +25,7 @@ from housevis.pipeline.gallery_parts import GalleryDesk, GalleryPart, shown_pict
 from housevis.pipeline.gallery_scores import SCORES, on_true_drivers
 from housevis.pipeline.leaks import houses_to_hide
 from housevis.pipeline.method_maps import METHODS
-from housevis.pipeline.pages import FICTIONAL
+from housevis.pipeline.page_facts import FICTIONAL
 from housevis.pipeline.picture_steps import NO_PICTURES
 from housevis.pipeline.project import Project
 from housevis.pipeline.results import StepResult

@@ -1,58 +1,33 @@
-"""The `atlas` and `report` steps, and the server that shows them."""
+"""The `atlas` step, and the server that shows the pages."""
 
 from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from data_pipeline.archive import TileArchive
 from data_pipeline.frames import HouseImage
-from db.store import last_step, read_images
-from housevis.core.config import Config
+from db.store import read_images
 from housevis.core.errors import RunError, UsageError
-from housevis.explain.metrics import ANY_DRIVER, CEILINGS
-from housevis.explain.under_heat import summaries
 from housevis.pipeline.attention import load_parts
 from housevis.pipeline.embedding import PictureLoader, places_in_order
-from housevis.pipeline.evaluating import stage_seconds
 from housevis.pipeline.explaining import has_same_weights, shown_sales
 from housevis.pipeline.judging import DRIVER_PREFIX, driver_columns
-from housevis.pipeline.land_cover import land_cover_mark, land_cover_notes
-from housevis.pipeline.leaks import houses_to_hide
-from housevis.pipeline.project import Project, fingerprint, frame_digest
-from housevis.pipeline.ratio_studies import read_ratio_studies
+from housevis.pipeline.land_cover import land_cover_notes
+from housevis.pipeline.page_facts import headline, notice, shown_settings, training_members
+from housevis.pipeline.project import Project
 from housevis.pipeline.results import StepResult
 from housevis.pipeline.sold import SoldHouses, current_run, load_sold_houses
-from housevis.pipeline.training import model_folder
-from housevis.pipeline.valuation import ValuationModel
 from housevis.runs import Run, find_run, read_parquet
 from housevis.views.atlas import build_atlas
-from housevis.views.data import (
-    AblationRow,
-    AtlasData,
-    AtlasPictures,
-    AttentionScore,
-    GlobalDriver,
-    Headline,
-    RatioStatistics,
-    ReportData,
-    ReportPictures,
-)
-from housevis.views.leakage import Leakage
-from housevis.views.report import build_report
+from housevis.views.data import AtlasData, AtlasPictures
 from housevis.views.server import check_loopback
 from housevis.views.server import serve as serve_folder
-
-_PLANTED = "are generated, and the effect of pools, water, trees and arterial roads on the price was planted."
-FICTIONAL = f"This town is fictional: streets, houses, prices and pictures {_PLANTED}"
-FICTIONAL_WITHOUT_PICTURES = f"This town is fictional: streets, houses and prices {_PLANTED}"
 
 
 def atlas(project: Project) -> StepResult:
@@ -68,7 +43,7 @@ def atlas(project: Project) -> StepResult:
     sold = load_sold_houses(project)
     run = current_run(project, sold, after="evaluate")
     page = run.atlas / "index.html"
-    done, settings = run.steps().get("atlas"), _shown_settings(project.config)
+    done, settings = run.steps().get("atlas"), shown_settings(project.config)
     if done is not None and done["figures"].get("settings") == settings and page.is_file():
         return StepResult("atlas", _atlas_lines(page), done["figures"], done["seconds"], skipped=True)
     started = time.perf_counter()
@@ -88,30 +63,6 @@ def atlas(project: Project) -> StepResult:
     }
     run.finish("atlas", seconds, figures)
     return StepResult("atlas", _atlas_lines(page), figures, seconds)
-
-
-def report(project: Project) -> StepResult:
-    """Build the page of price drivers: one self-contained HTML file.
-
-    Returns:
-        Figures ``page``, ``run_id``, ``settings`` (fingerprint).
-
-    Raises:
-        RunError: `evaluate` is not finished.
-        LeakError: An estimate to be shown is not out of sample.
-    """
-    sold = load_sold_houses(project)
-    run = current_run(project, sold, after="evaluate")
-    lines = [f"report of price drivers: {run.report}"]
-    done, settings = run.steps().get("report"), _report_settings(project.config, run)
-    if done is not None and done["figures"].get("settings") == settings and run.report.is_file():
-        return StepResult("report", lines, done["figures"], done["seconds"], skipped=True)
-    started = time.perf_counter()
-    build_report(_report_data(project, run), run.report)
-    seconds = time.perf_counter() - started
-    figures = {"page": str(run.report), "run_id": run.run_id, "settings": settings}
-    run.finish("report", seconds, figures)
-    return StepResult("report", lines, figures, seconds)
 
 
 def serve(runs_folder: Path, run_name: str, *, host: str = "127.0.0.1", port: int = 8000) -> None:
@@ -145,39 +96,8 @@ def _check_port(host: str, port: int) -> None:
             ) from None
 
 
-def _shown_settings(config: Config) -> str:
-    """A fingerprint of the settings that change the pages and nothing else."""
-    return fingerprint(
-        atlas=config.atlas.model_dump(mode="json"),
-        area_unit=config.listings.area_unit,
-        attribution=config.imagery.attribution,
-        rights_reference=config.imagery.rights_reference,
-        land_cover=land_cover_mark(config.land_cover) if config.uses_pictures else "",
-        land_cover_attribution=config.land_cover.attribution,
-    )
-
-
-def _report_settings(config: Config, run: Run) -> str:
-    """The same for the report, which shows the ratio studies where the run has some."""
-    studies = read_ratio_studies(run)
-    shown = _shown_settings(config)
-    return shown if studies is None else fingerprint(pages=shown, ratio_studies=frame_digest(studies))
-
-
 def _atlas_lines(page: Path) -> list[str]:
     return [f"map: {page.resolve().as_uri()}"]
-
-
-def _training_members(
-    run: Run, model_ids: Collection[str]
-) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
-    """The sales and the houses that each model was fitted on, as its own folder records them."""
-    sales, houses = {}, {}
-    for model_id in model_ids:
-        training = ValuationModel.load(model_folder(run, model_id)).training
-        sales[model_id] = set(training["sale_id"])
-        houses[model_id] = houses_to_hide(run, model_id, training)
-    return sales, houses
 
 
 def _largest_first(judged: pd.DataFrame) -> list[list[tuple[str, float]]]:
@@ -245,7 +165,7 @@ def _atlas_data(
     project: Project, run: Run, sold: SoldHouses, records: pd.DataFrame, pictures: AtlasPictures | None
 ) -> AtlasData:
     config = project.config
-    training_sales, training_houses = _training_members(run, sold.evaluation_models())
+    training_sales, training_houses = training_members(run, sold.evaluation_models())
     return AtlasData(
         title=config.atlas.title or config.name,
         run_id=run.run_id,
@@ -256,99 +176,7 @@ def _atlas_data(
         training_houses=training_houses,
         area_unit=config.listings.area_unit,
         interval=config.pricing.interval,
-        headline=_headline(run.metrics()),
-        notice=_notice(config),
+        headline=headline(run.metrics()),
+        notice=notice(config),
         report_link="../report.html",
-    )
-
-
-def _notice(config: Config) -> str | None:
-    if config.sample_market is None:
-        return None
-    return FICTIONAL if config.uses_pictures else FICTIONAL_WITHOUT_PICTURES
-
-
-def _headline(figures: dict[str, Any]) -> Headline:
-    return Headline(**figures["headline"])
-
-
-def _report_data(project: Project, run: Run) -> ReportData:
-    config, figures, record = project.config, run.metrics(), run.record
-    judged = read_parquet(run.estimates)
-    later = judged[judged["sample"] == "later sale"].reset_index(drop=True)
-    training_sales, training_houses = _training_members(run, sorted(set(later["model_id"])))
-    ingested = last_step(project.engine, "ingest") or {}
-    study = {
-        name: value["estimate"] for name, value in figures["ratio_study"].items() if isinstance(value, dict)
-    }
-    return ReportData(
-        title=config.atlas.title or config.name,
-        run_id=run.run_id,
-        config_fingerprint=str(record["fingerprint"]),
-        created=str(record["created_at"]),
-        currency=config.listings.currency,
-        headline=_headline(figures),
-        estimates=later,
-        training_sales=training_sales,
-        training_houses=training_houses,
-        ablation=tuple(_ablation_row(row) for row in figures["ablation"]),
-        ratios=RatioStatistics(
-            sales=figures["ratio_study"]["n"],
-            **{name: study[name] for name in ("median_ratio", "cod", "prd", "prb", "mdape", "pe5", "pe20")},
-        ),
-        drivers=tuple(GlobalDriver(name, **amounts) for name, amounts in figures["drivers"].items()),
-        listing_rows=ingested.get("rows", 0),
-        rejects=ingested.get("rejected", {}),
-        stages=stage_seconds(project, run),
-        deviations=tuple(figures["deviations"]),
-        leakage=Leakage.of(figures.get("leakage")),
-        pictures=_report_pictures(project, run, figures) if config.uses_pictures else None,
-        ratio_groups=read_ratio_studies(run),
-        notice=_notice(config),
-        atlas_link="atlas/index.html",
-    )
-
-
-def _report_pictures(project: Project, run: Run, figures: dict[str, Any]) -> ReportPictures:
-    fetched = last_step(project.engine, "tiles") or {}
-    backbone, under = run.record["backbone"], load_parts(run.maps).under
-    with TileArchive(project.workspace.archive) as archive:
-        return ReportPictures(
-            rank_accuracy=figures["rank_accuracy"],
-            tiles={status: fetched.get(status, 0) for status in ("ok", "blank", "missing", "failed")},
-            backbone=backbone["name"],
-            backbone_choice=backbone["choice"],
-            backbone_deviation=backbone["deviation"],
-            provider=archive.provider,
-            attribution=archive.attribution,
-            rights_reference=archive.metadata.get("housevis_rights_reference") or None,
-            attention=_attention_scores(figures),
-            covers=tuple(summaries(under)) if under.is_known.any() else (),
-            cover_notes=land_cover_notes(project.config, under),
-            same_weights=has_same_weights(run),
-        )
-
-
-def _attention_scores(figures: dict[str, Any]) -> tuple[AttentionScore, ...]:
-    """Heat on any true driver, of the run's own maps and of the yardsticks; the sample market only."""
-    shares = figures.get("town", {}).get("attention", ())
-    return tuple(
-        AttentionScore(
-            share["method"], share["ratio"], "reference" if share["method"] in CEILINGS else "method"
-        )
-        for share in shares
-        if share["region"] == ANY_DRIVER and share["ratio"] is not None
-    )
-
-
-def _ablation_row(row: dict[str, Any]) -> AblationRow:
-    gain = row["gain"] or {"low": None, "high": None}
-    return AblationRow(
-        attributes=row["name"],
-        without=row["without"],
-        with_visual=row["with_visual"],
-        gain_low=gain["low"],
-        gain_high=gain["high"],
-        mdape_without=row["mdape_without"],
-        mdape_with=row["mdape_with"],
     )

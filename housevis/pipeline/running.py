@@ -10,8 +10,9 @@ from housevis.pipeline.data_steps import check_stored_attributes, ingest, tiles
 from housevis.pipeline.embedding import embed
 from housevis.pipeline.evaluating import evaluate, write_results
 from housevis.pipeline.explaining import explain
-from housevis.pipeline.pages import atlas, report
+from housevis.pipeline.pages import atlas
 from housevis.pipeline.project import Project
+from housevis.pipeline.report_page import report
 from housevis.pipeline.results import StepResult
 from housevis.pipeline.training import train
 from housevis.runs import find_run, promote

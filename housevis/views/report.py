@@ -12,8 +12,9 @@ from markupsafe import Markup
 from housevis.core.storage import write_file
 from housevis.pricing.metrics import IAAO_RANGES, within_iaao_range
 from housevis.views.charts import agreement_chart, error_chart, hexagon_shape
-from housevis.views.data import RatioStatistics, ReportData, check_out_of_sample
+from housevis.views.data import check_out_of_sample
 from housevis.views.ratio_tables import overall_sentences, ratio_tables
+from housevis.views.report_data import RatioStatistics, ReportData
 from housevis.views.words import (
     ATTRIBUTE_LABELS,
     COVER_LABELS,

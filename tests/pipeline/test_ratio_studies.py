@@ -11,9 +11,9 @@ import pytest
 from housevis.core.config import RatioStudiesSection
 from housevis.core.errors import ConfigError, RunError, UsageError
 from housevis.pipeline.evaluating import evaluate
-from housevis.pipeline.pages import report
 from housevis.pipeline.project import Project, open_project
 from housevis.pipeline.ratio_studies import RATIO_STUDIES, export_ratio_studies, read_ratio_studies
+from housevis.pipeline.report_page import report
 from housevis.pricing import metrics
 from housevis.runs import find_run, read_parquet
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from housevis.pipeline.evaluating import evaluate
 from housevis.pipeline.explaining import GLOBAL, LOCAL, explain, has_same_weights
-from housevis.pipeline.pages import atlas, report
+from housevis.pipeline.pages import atlas
 from housevis.pipeline.project import open_project
+from housevis.pipeline.report_page import report
 from housevis.pipeline.training import train
 from housevis.pipeline.valuation import ValuationModel
 from housevis.runs import STEPS, find_run

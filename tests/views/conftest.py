@@ -15,17 +15,7 @@ from data_pipeline.land_cover import LAND_COVERS
 from housevis.explain.heatmap import Heatmap
 from housevis.explain.under_heat import CoverSummary, UnderHeat
 from housevis.views.atlas import build_atlas
-from housevis.views.data import (
-    AblationRow,
-    AtlasData,
-    AtlasPictures,
-    AttentionScore,
-    GlobalDriver,
-    Headline,
-    RatioStatistics,
-    ReportData,
-    ReportPictures,
-)
+from housevis.views.data import AtlasData, AtlasPictures, Headline
 from housevis.views.gallery import (
     GalleryCell,
     GalleryData,
@@ -33,6 +23,14 @@ from housevis.views.gallery import (
     GalleryPicture,
     GalleryRow,
     GalleryScore,
+)
+from housevis.views.report_data import (
+    AblationRow,
+    AttentionScore,
+    GlobalDriver,
+    RatioStatistics,
+    ReportData,
+    ReportPictures,
 )
 
 SIDE_DEGREES = 0.0008

@@ -1,0 +1,145 @@
+"""The `report` step: the page that managers read."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from data_pipeline.archive import TileArchive
+from db.store import last_step
+from housevis.core.config import Config
+from housevis.explain.metrics import ANY_DRIVER, CEILINGS
+from housevis.explain.under_heat import summaries
+from housevis.pipeline.attention import load_parts
+from housevis.pipeline.evaluating import stage_seconds
+from housevis.pipeline.explaining import has_same_weights
+from housevis.pipeline.land_cover import land_cover_notes
+from housevis.pipeline.page_facts import headline, notice, shown_settings, training_members
+from housevis.pipeline.project import Project, fingerprint, frame_digest
+from housevis.pipeline.ratio_studies import read_ratio_studies
+from housevis.pipeline.results import StepResult
+from housevis.pipeline.sold import current_run, load_sold_houses
+from housevis.runs import Run, read_parquet
+from housevis.views.leakage import Leakage
+from housevis.views.report import build_report
+from housevis.views.report_data import (
+    AblationRow,
+    AttentionScore,
+    GlobalDriver,
+    RatioStatistics,
+    ReportData,
+    ReportPictures,
+)
+
+
+def report(project: Project) -> StepResult:
+    """Build the page of price drivers: one self-contained HTML file.
+
+    Returns:
+        Figures ``page``, ``run_id``, ``settings`` (fingerprint).
+
+    Raises:
+        RunError: `evaluate` is not finished.
+        LeakError: An estimate to be shown is not out of sample.
+    """
+    sold = load_sold_houses(project)
+    run = current_run(project, sold, after="evaluate")
+    lines = [f"report of price drivers: {run.report}"]
+    done, settings = run.steps().get("report"), _report_settings(project.config, run)
+    if done is not None and done["figures"].get("settings") == settings and run.report.is_file():
+        return StepResult("report", lines, done["figures"], done["seconds"], skipped=True)
+    started = time.perf_counter()
+    build_report(_report_data(project, run), run.report)
+    seconds = time.perf_counter() - started
+    figures = {"page": str(run.report), "run_id": run.run_id, "settings": settings}
+    run.finish("report", seconds, figures)
+    return StepResult("report", lines, figures, seconds)
+
+
+def _report_settings(config: Config, run: Run) -> str:
+    """The same for the report, which shows the ratio studies where the run has some."""
+    studies = read_ratio_studies(run)
+    shown = shown_settings(config)
+    return shown if studies is None else fingerprint(pages=shown, ratio_studies=frame_digest(studies))
+
+
+def _report_data(project: Project, run: Run) -> ReportData:
+    config, figures, record = project.config, run.metrics(), run.record
+    judged = read_parquet(run.estimates)
+    later = judged[judged["sample"] == "later sale"].reset_index(drop=True)
+    training_sales, training_houses = training_members(run, sorted(set(later["model_id"])))
+    ingested = last_step(project.engine, "ingest") or {}
+    study = {
+        name: value["estimate"] for name, value in figures["ratio_study"].items() if isinstance(value, dict)
+    }
+    return ReportData(
+        title=config.atlas.title or config.name,
+        run_id=run.run_id,
+        config_fingerprint=str(record["fingerprint"]),
+        created=str(record["created_at"]),
+        currency=config.listings.currency,
+        headline=headline(figures),
+        estimates=later,
+        training_sales=training_sales,
+        training_houses=training_houses,
+        ablation=tuple(_ablation_row(row) for row in figures["ablation"]),
+        ratios=RatioStatistics(
+            sales=figures["ratio_study"]["n"],
+            **{name: study[name] for name in ("median_ratio", "cod", "prd", "prb", "mdape", "pe5", "pe20")},
+        ),
+        drivers=tuple(GlobalDriver(name, **amounts) for name, amounts in figures["drivers"].items()),
+        listing_rows=ingested.get("rows", 0),
+        rejects=ingested.get("rejected", {}),
+        stages=stage_seconds(project, run),
+        deviations=tuple(figures["deviations"]),
+        leakage=Leakage.of(figures.get("leakage")),
+        pictures=_report_pictures(project, run, figures) if config.uses_pictures else None,
+        ratio_groups=read_ratio_studies(run),
+        notice=notice(config),
+        atlas_link="atlas/index.html",
+    )
+
+
+def _report_pictures(project: Project, run: Run, figures: dict[str, Any]) -> ReportPictures:
+    fetched = last_step(project.engine, "tiles") or {}
+    backbone, under = run.record["backbone"], load_parts(run.maps).under
+    with TileArchive(project.workspace.archive) as archive:
+        return ReportPictures(
+            rank_accuracy=figures["rank_accuracy"],
+            tiles={status: fetched.get(status, 0) for status in ("ok", "blank", "missing", "failed")},
+            backbone=backbone["name"],
+            backbone_choice=backbone["choice"],
+            backbone_deviation=backbone["deviation"],
+            provider=archive.provider,
+            attribution=archive.attribution,
+            rights_reference=archive.metadata.get("housevis_rights_reference") or None,
+            attention=_attention_scores(figures),
+            covers=tuple(summaries(under)) if under.is_known.any() else (),
+            cover_notes=land_cover_notes(project.config, under),
+            same_weights=has_same_weights(run),
+        )
+
+
+def _attention_scores(figures: dict[str, Any]) -> tuple[AttentionScore, ...]:
+    """Heat on any true driver, of the run's own maps and of the yardsticks; the sample market only."""
+    shares = figures.get("town", {}).get("attention", ())
+    return tuple(
+        AttentionScore(
+            share["method"], share["ratio"], "reference" if share["method"] in CEILINGS else "method"
+        )
+        for share in shares
+        if share["region"] == ANY_DRIVER and share["ratio"] is not None
+    )
+
+
+def _ablation_row(row: dict[str, Any]) -> AblationRow:
+    gain = row["gain"] or {"low": None, "high": None}
+    return AblationRow(
+        attributes=row["name"],
+        without=row["without"],
+        with_visual=row["with_visual"],
+        gain_low=gain["low"],
+        gain_high=gain["high"],
+        mdape_without=row["mdape_without"],
+        mdape_with=row["mdape_with"],
+    )
