@@ -38,6 +38,7 @@ for command in (
     steps.finetune,
     steps.explain,
     steps.evaluate,
+    steps.validate,
     results.atlas,
     results.report,
     results.gallery,

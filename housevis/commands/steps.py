@@ -207,3 +207,24 @@ def evaluate(config: ConfigFile, runs: RunsFolder = Path("runs")) -> None:
 
     with opened_project(config, runs) as project:
         show(pipeline.evaluate(project))
+
+
+def validate(
+    config: ConfigFile,
+    tests: Annotated[
+        str | None,
+        typer.Option(
+            help="by-date, rolling-origin, by-house and by-spatial-block, with commas between them [all].",
+            metavar="NAMES",
+        ),
+    ] = None,
+    origins: Annotated[int, typer.Option(help="Origins of the rolling origin.", min=1)] = 4,
+    runs: RunsFolder = Path("runs"),
+) -> None:
+    """Analysts: judge the run's model under other tests, beside simple methods."""
+    from housevis import pipeline
+    from housevis.pricing.validation import TESTS
+
+    with opened_project(config, runs) as project:
+        names = [name.strip() for name in tests.split(",")] if tests is not None else TESTS
+        show(pipeline.validate(project, tests=names, origins=origins))

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from housevis.pipeline.run_records import runs
     from housevis.pipeline.running import run
     from housevis.pipeline.training import train
+    from housevis.pipeline.validating import validate
 
 _MODULES = {
     "archive_export": "archive_steps",
@@ -53,6 +54,7 @@ _MODULES = {
     "serve": "pages",
     "tiles": "data_steps",
     "train": "training",
+    "validate": "validating",
     "verify_tiles": "archive_steps",
 }
 
@@ -80,6 +82,7 @@ __all__ = [
     "serve",
     "tiles",
     "train",
+    "validate",
     "verify_tiles",
 ]
 

@@ -54,6 +54,46 @@ def split_by_date(
     return np.asarray(days < cutoff), cutoff
 
 
+def rolling_origins(
+    sale_dates: pd.Series[Any] | ArrayLike, train_share: float, origins: int
+) -> list[pd.Timestamp]:
+    """The days from which on a model of an expanding window is judged.
+
+    The first is the cutoff of :func:`split_by_date`, the others cut the later
+    sales into parts of about equally many: a model of the sales before an
+    origin is judged on those until the next one, and all parts together are
+    the later sales.
+
+    Args:
+        sale_dates: Dates of n sales.
+        train_share: Share of the sales before the first origin, between 0 and 1.
+        origins: How many.
+
+    Returns:
+        The origins, the earliest first.
+
+    Raises:
+        ModelError: As for :func:`split_by_date`, or the later sales are of
+            fewer days than there are origins.
+    """
+    is_earlier, first = split_by_date(sale_dates, train_share)
+    days = pd.DatetimeIndex(pd.to_datetime(np.asarray(sale_dates))).normalize()
+    distinct, counts = np.unique(days[~is_earlier].to_numpy(), return_counts=True)
+    if len(distinct) < origins:
+        raise ModelError(
+            f"{origins} origins are too many: the later sales are of {len(distinct)} days",
+            where="--origins",
+            remedy=f"Take at most {len(distinct)}.",
+        )
+    before = np.cumsum(counts) - counts
+    found = [first]
+    for number in range(1, origins):
+        position = int(np.argmin(np.abs(before - counts.sum() * number / origins)))
+        earliest, latest = int(np.searchsorted(distinct, found[-1])) + 1, len(distinct) - origins + number
+        found.append(pd.Timestamp(distinct[min(max(position, earliest), latest)]))
+    return found
+
+
 def grouped_folds(groups: pd.Series[Any] | ArrayLike, folds: int, seed: int) -> NDArray[np.int64]:
     """Deal sales into folds of about equal size that keep groups together.
 
