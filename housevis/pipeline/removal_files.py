@@ -19,6 +19,7 @@ from housevis.pipeline.exporting import known_exports
 from housevis.pipeline.geo_files import drop_houses as drop_from_file
 from housevis.pipeline.sold import POOL
 from housevis.pipeline.sold_contributions import CONTRIBUTIONS
+from housevis.pipeline.validation_parts import PARTS
 from housevis.pipeline.valuation import TRAINING
 from housevis.pricing.comparables import ComparableSales
 from housevis.runs import REMOVED, Run, read_json, read_parquet, write_parquet
@@ -48,8 +49,9 @@ def remove_from_run(run: Run, house_ids: Collection[str]) -> Counter[str]:
         removed["comparable sales"] += _drop_comparables(path.parent, house_ids)
     for path in run.folder.rglob(CONTRIBUTIONS):
         removed["drivers in runs"] += _drop_rows(path, house_ids)
-    if run.estimates.is_file():
-        removed["estimates in runs"] += _drop_rows(run.estimates, house_ids)
+    for path in (run.estimates, *run.folder.glob(f"{PARTS}/*.parquet")):
+        if path.is_file():
+            removed["estimates in runs"] += _drop_rows(path, house_ids)
     for path in run.folder.rglob(GRAD_WEIGHTS):
         database = GradWeightDatabase.load(path)
         kept = database.without(house_ids)

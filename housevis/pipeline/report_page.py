@@ -19,6 +19,7 @@ from housevis.pipeline.project import Project, fingerprint, frame_digest
 from housevis.pipeline.ratio_studies import read_ratio_studies
 from housevis.pipeline.results import StepResult
 from housevis.pipeline.sold import current_run, load_sold_houses
+from housevis.pipeline.validating import read_validation
 from housevis.runs import Run, read_parquet
 from housevis.views.leakage import Leakage
 from housevis.views.report import build_report
@@ -57,10 +58,11 @@ def report(project: Project) -> StepResult:
 
 
 def _report_settings(config: Config, run: Run) -> str:
-    """The same for the report, which shows the ratio studies where the run has some."""
-    studies = read_ratio_studies(run)
+    """The same for the report, which shows ratio studies and other tests where the run has some."""
+    tables = {"ratio_studies": read_ratio_studies(run), "validation": read_validation(run)}
+    digests = {name: frame_digest(table) for name, table in tables.items() if table is not None}
     shown = shown_settings(config)
-    return shown if studies is None else fingerprint(pages=shown, ratio_studies=frame_digest(studies))
+    return fingerprint(pages=shown, **digests) if digests else shown
 
 
 def _report_data(project: Project, run: Run) -> ReportData:
@@ -95,6 +97,7 @@ def _report_data(project: Project, run: Run) -> ReportData:
         leakage=Leakage.of(figures.get("leakage")),
         pictures=_report_pictures(project, run, figures) if config.uses_pictures else None,
         ratio_groups=read_ratio_studies(run),
+        validation=read_validation(run),
         notice=notice(config),
         atlas_link="atlas/index.html",
     )

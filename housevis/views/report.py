@@ -15,6 +15,7 @@ from housevis.views.charts import agreement_chart, error_chart, hexagon_shape
 from housevis.views.data import check_out_of_sample
 from housevis.views.ratio_tables import overall_sentences, ratio_tables
 from housevis.views.report_data import RatioStatistics, ReportData
+from housevis.views.validation import validation_tables
 from housevis.views.words import (
     ATTRIBUTE_LABELS,
     COVER_LABELS,
@@ -81,6 +82,7 @@ def render_report(data: ReportData) -> str:
         ratios=ratio_rows(data.ratios),
         group_sentences=overall_sentences(data.ratio_groups) if data.ratio_groups is not None else [],
         group_tables=ratio_tables(data.ratio_groups, data.currency) if data.ratio_groups is not None else [],
+        validation_tables=validation_tables(data.validation) if data.validation is not None else [],
         drivers=_driver_rows(data),
         attention=sorted(attention, key=lambda score: -score.heat_ratio),
         covers=_cover_rows(data),

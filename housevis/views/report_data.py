@@ -162,6 +162,8 @@ class ReportData:
         ratio_groups: Ratio studies by group, of
             :func:`housevis.pricing.ratio_groups.ratio_groups`; None of a run made before there were any.
         leakage: The checks of leakage; None of a run made before they were kept.
+        validation: Other tests of the run's model, of
+            :func:`housevis.pricing.validation.test_rows`; None where they were not made.
         notice: Sentence shown at the head, for example that the town is fictional.
         atlas_link: Address of the map relative to the report, or None.
 
@@ -188,6 +190,7 @@ class ReportData:
     pictures: ReportPictures | None = None
     ratio_groups: pd.DataFrame | None = None
     leakage: Leakage | None = None
+    validation: pd.DataFrame | None = None
     notice: str | None = None
     atlas_link: str | None = None
 
