@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 from markupsafe import Markup, escape
 
 WIDTH = 460
@@ -43,10 +44,7 @@ def agreement_chart(price: np.ndarray, estimate: np.ndarray, currency: str) -> M
         currency: ISO 4217 code.
     """
     side = WIDTH - _LEFT - _RIGHT
-    both = np.log(np.concatenate([price, estimate]))
-    low, high = np.quantile(both, [0.002, 0.998])
-    margin = 0.04 * (high - low) + 0.02
-    low, high = float(low - margin), float(high + margin)
+    low, high = _log_limits(price, estimate)
     unit = side / (high - low)
 
     def across(value: float) -> float:
@@ -55,11 +53,10 @@ def agreement_chart(price: np.ndarray, estimate: np.ndarray, currency: str) -> M
     def up(value: float) -> float:
         return _TOP + side - (value - low) * unit
 
-    inside = (np.log(price) >= low) & (np.log(price) <= high)
-    inside &= (np.log(estimate) >= low) & (np.log(estimate) <= high)
-    x = _LEFT + (np.log(price[inside]) - low) * unit
-    y = _TOP + side - (np.log(estimate[inside]) - low) * unit
-    centres, counts = hexagon_counts(x, y, radius=7.0)
+    cells = agreement_cells(price, estimate)
+    x, y = np.log(cells["price"].to_numpy()), np.log(cells["estimate"].to_numpy())
+    centres = np.stack([_LEFT + (x - low) * unit, _TOP + side - (y - low) * unit], axis=1)
+    counts = cells["sales"].to_numpy()
     shade = np.log1p(counts) / np.log1p(counts.max()) if len(counts) else counts
     parts = [_open(WIDTH, side + _TOP + _BOTTOM, "Estimates against sale prices, counted in hexagons")]
     for tick in price_ticks(math.exp(low), math.exp(high)):
@@ -89,8 +86,30 @@ def agreement_chart(price: np.ndarray, estimate: np.ndarray, currency: str) -> M
     return Markup("".join(parts))  # noqa: S704
 
 
-def error_chart(price: np.ndarray, estimate: np.ndarray) -> Markup:
-    """How many sales were estimated how far off, in steps of 5 %.
+def agreement_cells(price: np.ndarray, estimate: np.ndarray) -> pd.DataFrame:
+    """The cells of :func:`agreement_chart`.
+
+    Args:
+        price: Sale prices ``(n,)``.
+        estimate: Estimates ``(n,)``.
+
+    Returns:
+        ``price`` and ``estimate`` at the middle of each cell, currency, and
+        the ``sales`` in it; 1 sale in 250 at the ends is outside the chart.
+    """
+    low, high = _log_limits(price, estimate)
+    unit = (WIDTH - _LEFT - _RIGHT) / (high - low)
+    logs = np.stack([np.log(price), np.log(estimate)])
+    x, y = (logs[:, ((logs >= low) & (logs <= high)).all(axis=0)] - low) * unit
+    centres, counts = hexagon_counts(x, y, radius=7.0)
+    amounts = np.exp(low + centres / unit)
+    return pd.DataFrame({"price": amounts[:, 0], "estimate": amounts[:, 1], "sales": counts})
+
+
+def error_shares(price: np.ndarray, estimate: np.ndarray) -> pd.DataFrame:
+    """The bars of :func:`error_chart`: ``from`` and ``to`` (percent), ``sales`` and their ``share``.
+
+    The outermost bars also count what lies beyond them.
 
     Args:
         price: Sale prices ``(n,)``.
@@ -99,9 +118,29 @@ def error_chart(price: np.ndarray, estimate: np.ndarray) -> Markup:
     edges = np.arange(-50, 51, 5)
     error = np.clip(100 * (estimate / price - 1), -49.9, 49.9)
     counts, _ = np.histogram(error, edges)
-    share = counts / max(1, counts.sum())
+    return pd.DataFrame(
+        {"from": edges[:-1], "to": edges[1:], "sales": counts, "share": counts / max(1, counts.sum())}
+    )
+
+
+def _log_limits(price: np.ndarray, estimate: np.ndarray) -> tuple[float, float]:
+    """Ends of both axes of the agreement, in log price."""
+    low, high = np.quantile(np.log(np.concatenate([price, estimate])), [0.002, 0.998])
+    margin = 0.04 * (high - low) + 0.02
+    return float(low - margin), float(high + margin)
+
+
+def error_chart(price: np.ndarray, estimate: np.ndarray) -> Markup:
+    """How many sales were estimated how far off, in steps of 5 %.
+
+    Args:
+        price: Sale prices ``(n,)``.
+        estimate: Estimates ``(n,)``.
+    """
+    bars = error_shares(price, estimate)
+    edges, share = bars["from"].to_numpy(), bars["share"].to_numpy()
     width = height = WIDTH - _LEFT - _RIGHT
-    step = width / len(counts)
+    step = width / len(bars)
     highest = max(float(share.max()), 0.01)
     parts = [_open(WIDTH, height + _TOP + _BOTTOM, "Share of sales by error of the estimate")]
     tick = 0.1 if highest > 0.25 else 0.05
