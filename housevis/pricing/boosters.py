@@ -16,6 +16,7 @@ import housevis
 from housevis.core.config import PricingSection
 from housevis.core.errors import ModelError
 from housevis.core.storage import write_file
+from housevis.pricing.tree_shap import FEWEST_ROWS, contributions_of
 
 Array = NDArray[np.float64]
 
@@ -104,9 +105,15 @@ def raw_prediction(booster: lightgbm.Booster, table: Array, num_threads: int) ->
 
 
 def raw_contributions(booster: lightgbm.Booster, table: Array, num_threads: int) -> Array:
-    """Exact TreeSHAP ``(n, F + 1)`` of the predicted targets, the base last."""
+    """Exact TreeSHAP ``(n, F + 1)`` of the predicted targets, the base last.
+
+    LightGBM's own for a few houses, :mod:`housevis.pricing.tree_shap` for many: the same values up to
+    rounding.
+    """
     if not len(table):
         return np.empty((0, booster.num_feature() + 1))
+    if len(table) >= FEWEST_ROWS:
+        return contributions_of(booster, table)
     return np.asarray(booster.predict(table, pred_contrib=True, num_threads=num_threads))
 
 

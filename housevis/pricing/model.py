@@ -298,7 +298,7 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
         return np.exp(log_price + self._plain_log_price(features))
 
     def contributions(self, X: Any) -> NDArray[np.float64]:
-        """Exact TreeSHAP of the log estimates, by LightGBM's own ``pred_contrib``.
+        """Exact TreeSHAP of the log estimates, see :func:`housevis.pricing.boosters.raw_contributions`.
 
         Args:
             X: n houses, as for :meth:`predict`.
@@ -328,6 +328,23 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
         if self.market_index_ is None:
             return phi
         return np.insert(phi, self.attributes_.index(MARKET), market, axis=1)
+
+    def boosted_features(self, X: Any) -> tuple[Array, NDArray[np.bool_]]:
+        """What the boosters see of n houses, and which of these have a picture.
+
+        Args:
+            X: n houses, as for :meth:`predict`.
+
+        Returns:
+            Features ``(n, F)`` and whether all visual ones are there ``(n,)``.
+            The boosters without picture take the columns before the visual
+            ones; with a market index there is no month of sale.
+
+        Raises:
+            ModelError: As for :meth:`predict`.
+        """
+        table = self._read(X)
+        return np.column_stack([self._known(table)[1], table.visual]), table.pictured
 
     def save(self, folder: str | Path) -> None:
         """Write ``model.json``, one LightGBM text file per booster, and the comparable sales.
