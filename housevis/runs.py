@@ -24,6 +24,8 @@ STEPS = "steps.json"
 METRICS = "metrics.json"
 LEAKAGE = "leakage.json"
 """The leakage checks of a run and their results."""
+HOUSE_REPORTS = "houses"
+"""Folder of the reports of single houses."""
 REMOVED = "removed.json"
 """Marks a run that was fitted with houses that have been removed since."""
 

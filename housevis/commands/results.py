@@ -130,6 +130,10 @@ def estimate(
             formats=["%Y-%m-%d"], help="Valuation date of listings without a date of their own [today]."
         ),
     ] = None,
+    comparables: Annotated[
+        Path | None,
+        typer.Option(help="Also write the six sales that support each estimate, as CSV.", metavar="FILE"),
+    ] = None,
     rights: Rights = None,
     runs: RunsFolder = Path("runs"),
 ) -> None:
@@ -145,5 +149,6 @@ def estimate(
             out=out,
             as_of=as_of.date() if as_of else date.today(),
             rights_reference=rights,
+            comparables=comparables,
         )
     )

@@ -13,6 +13,7 @@ from housevis.core.config import Config
 from housevis.core.machine import machine_facts
 from housevis.core.progress import progress_bar
 from housevis.explain.metrics import TRUE_MASK
+from housevis.pipeline.comparables import keep_comparables
 from housevis.pipeline.explaining import GRAD_WEIGHTS, build_grad_weights, build_value_map_models
 from housevis.pipeline.judging import DRIVER_PREFIX, calibrate_model, driver_columns, judge_sold_houses
 from housevis.pipeline.leaks import leakage_figures
@@ -36,7 +37,7 @@ def evaluate(project: Project) -> StepResult:
     """Measure the share within ±10 % on later sales, then fit the serving model.
 
     Writes ``evaluation/estimates.parquet`` (out of sample, every sold
-    house), ``ratio_studies.parquet``, ``metrics.json``, the table of
+    house), ``ratio_studies.parquet``, ``comparables.parquet``, ``metrics.json``, the table of
     estimates in the database, and ``serving/``.
 
     Args:
@@ -57,6 +58,7 @@ def evaluate(project: Project) -> StepResult:
         done = run.steps()[STEP]
         figures = run.metrics()
         keep_ratio_studies(project.config, run, sold)
+        keep_comparables(project.config, run, sold)
         return StepResult(STEP, _lines(figures), figures, done["seconds"], skipped=True)
     started = time.perf_counter()
     with progress_bar("evaluate", 4) as bar:
@@ -71,6 +73,7 @@ def evaluate(project: Project) -> StepResult:
             figures["town"] = town_figures(project, run, sold, table)
         bar.advance()
         _fit_serving_model(project, run, sold, table)
+        keep_comparables(project.config, run, sold)
         bar.advance()
     seconds = time.perf_counter() - started
     write_json(run.folder / METRICS, figures)

@@ -20,6 +20,7 @@ from housevis.core.errors import ImageryError, ListingsError, RunError
 from housevis.core.progress import progress_bar
 from housevis.core.storage import explained_disk_errors
 from housevis.explain.under_heat import UnderHeat
+from housevis.pipeline.comparables import comparables_of_new
 from housevis.pipeline.embedding import HousePlace, PictureLoader, places_in_order
 from housevis.pipeline.explaining import GLOBAL, LOCAL
 from housevis.pipeline.judging import estimate_table, interval_features
@@ -50,6 +51,7 @@ def estimate(
     out: Path,
     as_of: date,
     rights_reference: str | None = None,
+    comparables: Path | None = None,
 ) -> StepResult:
     """Estimate listings with a run's serving model and write them as CSV.
 
@@ -64,6 +66,8 @@ def estimate(
             to ``<out>.rejects.csv``.
         as_of: Valuation date of a listing that has no date of its own.
         rights_reference: The user's own right to use the imagery.
+        comparables: CSV file for the six sales that support each estimate, see
+            :func:`housevis.pipeline.comparables.comparables_of_new`; None writes none.
 
     Raises:
         RunError: There is no such finished run.
@@ -73,6 +77,8 @@ def estimate(
         StorageError: The file cannot be written.
     """
     check_result_file(out, listings)
+    if comparables is not None:
+        check_result_file(comparables, listings)
     run, config = _finished_run(runs_folder, run_name)
     houses, rejects = _read_houses(listings, config)
     houses["sale_date"] = houses["sale_date"].fillna(pd.Timestamp(as_of))
@@ -102,6 +108,9 @@ def estimate(
     ]
     if without and config.uses_pictures:
         lines.append(f"{without:,} of them have no imagery and are estimated from their attributes alone")
+    if comparables is not None:
+        write_csv(comparables_of_new(config, run, model, houses, pooled), comparables)
+        lines.append(f"the sales that support each estimate: {comparables}")
     lines += write_rejects(rejects, out.with_name(out.name + ".rejects.csv"))
     return StepResult("estimate", lines, {"houses": len(result), "without_imagery": without})
 

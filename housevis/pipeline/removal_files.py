@@ -14,6 +14,7 @@ from housevis.core.errors import StorageError
 from housevis.core.workspace import Workspace
 from housevis.explain.database import GradWeightDatabase
 from housevis.pipeline.attention import drop_houses
+from housevis.pipeline.comparables import drop_houses as drop_from_comparables
 from housevis.pipeline.explaining import GRAD_WEIGHTS
 from housevis.pipeline.exporting import known_exports
 from housevis.pipeline.geo_files import drop_houses as drop_from_file
@@ -22,7 +23,7 @@ from housevis.pipeline.sold_contributions import CONTRIBUTIONS
 from housevis.pipeline.validation_parts import PARTS
 from housevis.pipeline.valuation import TRAINING
 from housevis.pricing.comparables import ComparableSales
-from housevis.runs import REMOVED, Run, read_json, read_parquet, write_parquet
+from housevis.runs import HOUSE_REPORTS, REMOVED, Run, read_json, read_parquet, write_parquet
 from housevis.views.atlas_removal import remove_from_atlas
 from housevis.vision.neighbourhood import PicturePool
 from housevis.vision.store import FeatureStore
@@ -52,6 +53,8 @@ def remove_from_run(run: Run, house_ids: Collection[str]) -> Counter[str]:
     for path in (run.estimates, *run.folder.glob(f"{PARTS}/*.parquet")):
         if path.is_file():
             removed["estimates in runs"] += _drop_rows(path, house_ids)
+    removed["comparables of estimates"] += drop_from_comparables(run, house_ids)
+    removed["house reports"] += _delete_files(run.folder / HOUSE_REPORTS)
     for path in run.folder.rglob(GRAD_WEIGHTS):
         database = GradWeightDatabase.load(path)
         kept = database.without(house_ids)
@@ -87,12 +90,7 @@ def remove_features(workspace: Workspace, image_keys: Sequence[str]) -> int:
 
 def remove_training_caches(workspace: Workspace) -> int:
     """Delete what `finetune` keeps of pictures and sales, as it can be made again; the number of files."""
-    folders = [workspace.layer3_maps, workspace.finetuning]
-    files = sum(path.is_file() for folder in folders for path in folder.rglob("*"))
-    for folder in folders:
-        if folder.is_dir():
-            shutil.rmtree(folder)
-    return files
+    return sum(map(_delete_files, (workspace.layer3_maps, workspace.finetuning)))
 
 
 def remove_imagery(
@@ -135,6 +133,13 @@ def _drop_comparables(folder: Path, house_ids: Collection[str]) -> int:
     if len(kept) < len(known):
         comparables.fit(kept, kept["log_price"]).save(folder)
     return len(known) - len(kept)
+
+
+def _delete_files(folder: Path) -> int:
+    files = sum(path.is_file() for path in folder.rglob("*"))
+    if folder.is_dir():
+        shutil.rmtree(folder)
+    return files
 
 
 def _drop_rows(path: Path, house_ids: Collection[str]) -> int:
