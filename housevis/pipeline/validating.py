@@ -16,11 +16,11 @@ from housevis.pipeline.results import StepResult, percent, points
 from housevis.pipeline.sold import SoldHouses, current_run, load_sold_houses
 from housevis.pipeline.training import learner_penalties
 from housevis.pipeline.validation_parts import finished_part, judge_part, parts_of
-from housevis.pricing.validation import EVERYTHING, REFERENCES, TESTS, test_rows
+from housevis.pricing.validation import EVERYTHING, REFERENCES, TESTS, figures_of_test
 from housevis.runs import Run, read_parquet, write_parquet
 
 VALIDATION = "validation.parquet"
-"""The table in a run's folder, see :func:`housevis.pricing.validation.test_rows`."""
+"""The table in a run's folder, see :func:`housevis.pricing.validation.figures_of_test`."""
 ORIGINS = 4
 """Origins of the rolling origin."""
 
@@ -69,7 +69,7 @@ def validate(project: Project, *, tests: Sequence[str] = TESTS, origins: int = O
     for test in wanted:
         of_test = [part for part in parts if part.test == test]
         rows.append(
-            test_rows(
+            figures_of_test(
                 test,
                 {part.name: table for part in of_test if (table := found[part.file]) is not None},
                 {part.name: int(part.teach.sum()) for part in of_test},

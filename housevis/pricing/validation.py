@@ -32,7 +32,7 @@ KNOWN: Final = ("sale_id", "house_id", "price")
 """Columns of a table of estimates beside its methods."""
 
 
-def test_rows(
+def figures_of_test(
     test: str,
     parts: Mapping[str, pd.DataFrame],
     taught: Mapping[str, int],

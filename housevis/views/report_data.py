@@ -163,7 +163,7 @@ class ReportData:
             :func:`housevis.pricing.ratio_groups.ratio_groups`; None of a run made before there were any.
         leakage: The checks of leakage; None of a run made before they were kept.
         validation: Other tests of the run's model, of
-            :func:`housevis.pricing.validation.test_rows`; None where they were not made.
+            :func:`housevis.pricing.validation.figures_of_test`; None where they were not made.
         notice: Sentence shown at the head, for example that the town is fictional.
         atlas_link: Address of the map relative to the report, or None.
 

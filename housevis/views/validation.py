@@ -57,7 +57,7 @@ class TestTable:
 
 
 def validation_tables(validation: pd.DataFrame) -> list[TestTable]:
-    """The tests in the order of the table, see :func:`housevis.pricing.validation.test_rows`."""
+    """The tests in the order of the table, see :func:`housevis.pricing.validation.figures_of_test`."""
     tables = []
     for test, rows in validation.groupby("test", sort=False):
         pooled = rows[rows["part"] == EVERYTHING]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from housevis.core.errors import ModelError
-from housevis.pricing.splits import grouped_folds, spatial_blocks, split_by_date
+from housevis.pricing.splits import grouped_folds, rolling_origins, spatial_blocks, split_by_date
 
 
 @given(
@@ -95,3 +97,30 @@ def test_blocks_cover_every_place_on_earth() -> None:
     latitude, longitude = np.array([-89.9, 0.0, 89.9]), np.array([179.9, -0.1, -179.9])
     assert len(set(spatial_blocks(latitude, longitude, np.arange(3)))) == 3
     assert len(spatial_blocks(latitude, longitude, np.arange(3), kilometres=5)) == 3
+
+
+@given(
+    st.lists(st.integers(0, 40), min_size=2, max_size=80).filter(lambda days: len(set(days)) > 1),
+    st.floats(0.2, 0.9),
+    st.integers(1, 6),
+)
+def test_origins_cut_the_later_sales_and_no_day(days, share, origins) -> None:
+    dates = pd.Series(pd.Timestamp("2020-01-01") + pd.to_timedelta(days, unit="D"))
+    earlier, cutoff = split_by_date(dates, share)
+    if dates[~earlier].nunique() < origins:
+        with pytest.raises(ModelError, match=f"{origins} origins are too many"):
+            rolling_origins(dates, share, origins)
+        return
+    found = rolling_origins(dates, share, origins)
+    assert found[0] == cutoff
+    assert found == sorted(set(found))
+    assert len(found) == origins
+    assert set(found) <= set(dates[~earlier])
+
+
+def test_origins_are_of_about_equally_many_sales() -> None:
+    dates = pd.Series(pd.Timestamp("2020-01-01") + pd.to_timedelta(np.arange(1000) // 3, unit="D"))
+    edges = [*rolling_origins(dates, 0.6, 4), pd.Timestamp("2021-01-01")]
+    counts = [int(((dates >= first) & (dates < last)).sum()) for first, last in pairwise(edges)]
+    assert sum(counts) == pytest.approx(400, abs=3)
+    assert max(counts) - min(counts) <= 6
