@@ -14,6 +14,7 @@ from housevis.core.config import Config
 from housevis.pipeline.project import fingerprint, frame_digest
 from housevis.pipeline.sold import EARLIER, SoldHouses
 from housevis.pipeline.valuation import ValuationModel, fit_valuation_model
+from housevis.pricing.attributes import LOCATION
 from housevis.pricing.baselines import cheap_baselines, pictures_only
 from housevis.pricing.splits import grouped_folds, rolling_origins, spatial_blocks
 from housevis.pricing.validation import (
@@ -120,8 +121,8 @@ def _without_shared(
 
 def _blocks(sold: SoldHouses, config: Config) -> list[Part]:
     earlier, taught = sold.is_earlier, sold.training_rows(EARLIER)
-    places = [sold.sales.loc[earlier, name].to_numpy(np.float64) for name in ("latitude", "longitude")]
-    blocks = spatial_blocks(*places, sold.groups[earlier], kilometres=KILOMETRES)
+    latitude, longitude = (sold.sales.loc[earlier, name].to_numpy(np.float64) for name in LOCATION)
+    blocks = spatial_blocks(latitude, longitude, sold.groups[earlier], kilometres=KILOMETRES)
     folds = np.full(len(earlier), -1, dtype=np.int64)
     folds[earlier] = grouped_folds(blocks, config.pricing.folds, config.seed)
     return [

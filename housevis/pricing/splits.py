@@ -76,7 +76,7 @@ def rolling_origins(
         ModelError: As for :func:`split_by_date`, or the later sales are of
             fewer days than there are origins.
     """
-    is_earlier, first = split_by_date(sale_dates, train_share)
+    is_earlier, _ = split_by_date(sale_dates, train_share)
     days = pd.DatetimeIndex(pd.to_datetime(np.asarray(sale_dates))).normalize()
     distinct, counts = np.unique(days[~is_earlier].to_numpy(), return_counts=True)
     if len(distinct) < origins:
@@ -86,12 +86,11 @@ def rolling_origins(
             remedy=f"Take at most {len(distinct)}.",
         )
     before = np.cumsum(counts) - counts
-    found = [first]
+    chosen = [0]
     for number in range(1, origins):
-        position = int(np.argmin(np.abs(before - counts.sum() * number / origins)))
-        earliest, latest = int(np.searchsorted(distinct, found[-1])) + 1, len(distinct) - origins + number
-        found.append(pd.Timestamp(distinct[min(max(position, earliest), latest)]))
-    return found
+        nearest = int(np.argmin(np.abs(before - counts.sum() * number / origins)))
+        chosen.append(min(max(nearest, chosen[-1] + 1), len(distinct) - origins + number))
+    return [pd.Timestamp(distinct[position]) for position in chosen]
 
 
 def grouped_folds(groups: pd.Series[Any] | ArrayLike, folds: int, seed: int) -> NDArray[np.int64]:

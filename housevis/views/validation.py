@@ -19,7 +19,7 @@ _MEANINGS: Final = {
         "then. So fares a model that is refitted from time to time."
     ),
     BY_HOUSE: (
-        "The earlier sales, in folds that keep houses and pictures together: each is judged by the run's "
+        "The earlier sales, in folds that never part the sales of a house: each is judged by the run's "
         "cross-fitted model that has not seen its fold. New houses among known neighbours, at a known time."
     ),
     BY_BLOCK: (

@@ -330,3 +330,19 @@ def test_houses_are_exported_without_pictures(
     ended = housevis("export", bare.config_file, "--runs", bare.runs, "--out", out)
     assert ended.code == 0, ended.err
     assert out.is_file()
+
+
+def test_other_tests_of_the_model_need_no_picture(
+    bare: BareTown, tmp_path: Path, housevis: Callable[..., Any]
+) -> None:
+    copied = BareTown(tmp_path / "copy")
+    shutil.copytree(bare.folder, copied.folder)
+    ended = housevis("validate", copied.config_file, "--origins", "2", "--runs", copied.runs)
+    assert ended.code == 0, ended.err
+    assert "icture" not in ended.out
+    table = pd.read_parquet(copied.run.folder / "validation.parquet")
+    assert set(table.loc[table["is_run_model"], "method"]) == {"attributes only"}
+    housevis("report", copied.config_file, "--runs", copied.runs)
+    page = visible_text(copied.run.report.read_text())
+    assert "Linear hedonic" in page
+    assert "icture" not in page.replace("This run uses no pictures", "").replace("no pictures.", "")
