@@ -14,6 +14,7 @@ from housevis.core.machine import machine_facts
 from housevis.core.progress import progress_bar
 from housevis.explain.metrics import TRUE_MASK
 from housevis.pipeline.comparables import keep_comparables
+from housevis.pipeline.driver_tables import keep_driver_tables
 from housevis.pipeline.explaining import GRAD_WEIGHTS, build_grad_weights, build_value_map_models
 from housevis.pipeline.judging import DRIVER_PREFIX, calibrate_model, driver_columns, judge_sold_houses
 from housevis.pipeline.leaks import leakage_figures
@@ -58,6 +59,7 @@ def evaluate(project: Project) -> StepResult:
         done = run.steps()[STEP]
         figures = run.metrics()
         keep_ratio_studies(project.config, run, sold)
+        keep_driver_tables(project.config, run, sold)
         keep_comparables(project.config, run, sold)
         return StepResult(STEP, _lines(figures), figures, done["seconds"], skipped=True)
     started = time.perf_counter()
@@ -66,6 +68,7 @@ def evaluate(project: Project) -> StepResult:
         write_parquet(table, run.estimates)
         save_estimates(project.engine, run.run_id, table)
         keep_ratio_studies(project.config, run, sold, table)
+        keep_driver_tables(project.config, run, sold, table)
         bar.advance()
         figures = _figures(project, run, sold, table)
         bar.advance()

@@ -11,6 +11,7 @@ from housevis.core.config import Config
 from housevis.explain.metrics import ANY_DRIVER, CEILINGS
 from housevis.explain.under_heat import summaries
 from housevis.pipeline.attention import load_parts
+from housevis.pipeline.driver_tables import keep_driver_tables, read_driver_tables
 from housevis.pipeline.evaluating import stage_seconds
 from housevis.pipeline.explaining import has_same_weights
 from housevis.pipeline.land_cover import land_cover_notes
@@ -45,6 +46,7 @@ def report(project: Project) -> StepResult:
     """
     sold = load_sold_houses(project)
     run = current_run(project, sold, after="evaluate")
+    keep_driver_tables(project.config, run, sold)
     lines = [f"report of price drivers: {run.report}"]
     done, settings = run.steps().get("report"), _report_settings(project.config, run)
     if done is not None and done["figures"].get("settings") == settings and run.report.is_file():
@@ -60,6 +62,10 @@ def report(project: Project) -> StepResult:
 def _report_settings(config: Config, run: Run) -> str:
     """The same for the report, which shows ratio studies and other tests where the run has some."""
     tables = {"ratio_studies": read_ratio_studies(run), "validation": read_validation(run)}
+    driven = read_driver_tables(run)
+    if driven is not None:
+        tables |= {"drivers_by_area": driven.by_area, "drivers_over_time": driven.over_time}
+        tables["location_and_picture"] = driven.location_and_picture
     digests = {name: frame_digest(table) for name, table in tables.items() if table is not None}
     shown = shown_settings(config)
     return fingerprint(pages=shown, **digests) if digests else shown
@@ -97,6 +103,7 @@ def _report_data(project: Project, run: Run) -> ReportData:
         leakage=Leakage.of(figures.get("leakage")),
         pictures=_report_pictures(project, run, figures) if config.uses_pictures else None,
         ratio_groups=read_ratio_studies(run),
+        driver_tables=read_driver_tables(run),
         validation=read_validation(run),
         notice=notice(config),
         atlas_link="atlas/index.html",

@@ -85,12 +85,30 @@ def to_currency(
     base_price = np.exp(log_base)
     flat = np.abs(log_rise) < 1e-12
     log_mean = base_price * np.where(flat, 1.0, np.expm1(log_rise) / np.where(flat, 1.0, log_rise))
+    drivers, grouped = log_effects(phi, names, groups)
+    return Drivers(drivers, grouped * log_mean[:, None], base_price)
+
+
+def log_effects(
+    contributions: NDArray[Any], names: Sequence[str], groups: dict[str, str] | None = None
+) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """Effects of the drivers in log units: the sums of the Shapley values of their features.
+
+    Args:
+        contributions: ``phi``, log units, ``(n, F)``.
+        names: Names of the F features.
+        groups: As for :func:`to_currency`.
+
+    Returns:
+        Names of the G drivers, in the order in which they first appear in
+        `names`, and their effects ``(n, G)``.
+    """
     driver_of = groups or {}
-    drivers = list(dict.fromkeys(driver_of.get(name, name) for name in names))
+    drivers = tuple(dict.fromkeys(driver_of.get(name, name) for name in names))
     membership = np.zeros((len(names), len(drivers)))
     for row, name in enumerate(names):
         membership[row, drivers.index(driver_of.get(name, name))] = 1
-    return Drivers(tuple(drivers), (phi @ membership) * log_mean[:, None], base_price)
+    return drivers, np.asarray(contributions, dtype="float64") @ membership
 
 
 def driver_groups(visual_names: Sequence[str], comparable_names: Sequence[str] = ()) -> dict[str, str]:

@@ -13,6 +13,7 @@ from housevis.core.storage import write_file
 from housevis.pricing.metrics import IAAO_RANGES, within_iaao_range
 from housevis.views.charts import agreement_chart, error_chart, hexagon_shape
 from housevis.views.data import check_out_of_sample
+from housevis.views.driver_tables import driver_matrices, place_rows, place_sentences
 from housevis.views.ratio_tables import overall_sentences, ratio_tables
 from housevis.views.report_data import RatioStatistics, ReportData
 from housevis.views.validation import validation_tables
@@ -84,6 +85,7 @@ def render_report(data: ReportData) -> str:
         group_tables=ratio_tables(data.ratio_groups, data.currency) if data.ratio_groups is not None else [],
         validation_tables=validation_tables(data.validation) if data.validation is not None else [],
         drivers=_driver_rows(data),
+        **_driver_tables(data),
         attention=sorted(attention, key=lambda score: -score.heat_ratio),
         covers=_cover_rows(data),
         deviations=[*([deviation] if deviation else []), *data.deviations],
@@ -125,6 +127,15 @@ def ratio_rows(ratios: RatioStatistics) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _driver_tables(data: ReportData) -> dict[str, Any]:
+    places = data.driver_tables.location_and_picture if data.driver_tables is not None else None
+    return {
+        "driver_matrices": driver_matrices(data.driver_tables, data.currency),
+        "place_rows": place_rows(places, data.currency),
+        "place_sentences": place_sentences(places, data.currency),
+    }
 
 
 def _driver_rows(data: ReportData) -> list[dict[str, Any]]:

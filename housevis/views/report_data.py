@@ -13,6 +13,7 @@ from housevis.views.data import Headline, need_columns, need_numbers
 
 if TYPE_CHECKING:
     from housevis.explain.under_heat import CoverSummary
+    from housevis.views.driver_tables import DriverTables
     from housevis.views.leakage import Leakage
 
 ESTIMATE_COLUMNS = ("house_id", "sale_id", "price", "estimate", "model_id", "sample")
@@ -161,6 +162,8 @@ class ReportData:
             attributes alone.
         ratio_groups: Ratio studies by group, of
             :func:`housevis.pricing.ratio_groups.ratio_groups`; None of a run made before there were any.
+        driver_tables: What drives the estimates by area, over time and by place; None of a run made before
+            there were any.
         leakage: The checks of leakage; None of a run made before they were kept.
         validation: Other tests of the run's model, of
             :func:`housevis.pricing.validation.figures_of_test`; None where they were not made.
@@ -190,6 +193,7 @@ class ReportData:
     pictures: ReportPictures | None = None
     ratio_groups: pd.DataFrame | None = None
     leakage: Leakage | None = None
+    driver_tables: DriverTables | None = None
     validation: pd.DataFrame | None = None
     notice: str | None = None
     atlas_link: str | None = None
