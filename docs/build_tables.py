@@ -32,6 +32,7 @@ import method_tables
 import price_tables
 import table2_tables
 import town_tables
+import validation_tables
 from table_text import gain, markdown_table, percent, share
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -341,6 +342,8 @@ TABLES: dict[str, Table] = {
     "table2-paper": Table(table2_tables.paper, "table2.json"),
     "table2-regressors": Table(table2_tables.regressors, "table2.json"),
     "table2-shuffled": Table(table2_tables.shuffled, "table2.json"),
+    "validation-king-county": Table(validation_tables.validation, "validation-king-county.json"),
+    "validation-sample-market": Table(validation_tables.validation, "validation-sample-market.json"),
     "table2-strongest": Table(table2_tables.strongest, "table2.json"),
     "transfer-cost": Table(database_tables.transfer_cost, "transfer-cost.json"),
     "randomisation": Table(house_map_tables.randomisation, "randomisation.json"),
