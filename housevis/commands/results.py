@@ -20,12 +20,42 @@ def atlas(config: ConfigFile, runs: RunsFolder = Path("runs")) -> None:
         show(pipeline.atlas(project))
 
 
-def report(config: ConfigFile, runs: RunsFolder = Path("runs")) -> None:
-    """Managers: build the page of price drivers."""
+def report(
+    config: ConfigFile,
+    house: Annotated[
+        str | None,
+        typer.Option(help="The id of a sold house: its own report of two printed pages instead.", metavar="ID"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="With --house: HTML file to write [houses/ID.html in the run].", metavar="FILE"),
+    ] = None,
+    tables: Annotated[
+        Path | None,
+        typer.Option(help="Also write every table behind the report, as CSV and Parquet.", metavar="FOLDER"),
+    ] = None,
+    excel: Annotated[
+        Path | None,
+        typer.Option(help="Also write these tables as one Excel workbook (.xlsx).", metavar="FILE"),
+    ] = None,
+    runs: RunsFolder = Path("runs"),
+) -> None:
+    """Managers: build the page of price drivers, or the report of one house."""
     from housevis import pipeline
 
+    if (house is None and out is not None) or (house is not None and (tables or excel)):
+        raise UsageError(
+            "--out goes with --house, --tables and --excel go without it",
+            where="housevis report",
+            remedy="Name the house with --house ID, or leave the others out.",
+        )
     with opened_project(config, runs) as project:
+        if house is not None:
+            show(pipeline.house_report(project, house, out))
+            return
         show(pipeline.report(project))
+        for written in pipeline.export_report_tables(project, tables, excel) if tables or excel else ():
+            show(written)
 
 
 def gallery(

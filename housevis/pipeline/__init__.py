@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from housevis.pipeline.exporting import export
     from housevis.pipeline.finetuning import finetune
     from housevis.pipeline.gallery_page import gallery
+    from housevis.pipeline.house_report import house_report
     from housevis.pipeline.new_houses import estimate, explain_listings
     from housevis.pipeline.pages import atlas, serve
     from housevis.pipeline.ratio_studies import export_ratio_studies
@@ -41,8 +42,10 @@ _MODULES = {
     "explain_listings": "new_houses",
     "export": "exporting",
     "export_ratio_studies": "ratio_studies",
+    "export_report_tables": "report_page",
     "finetune": "finetuning",
     "gallery": "gallery_page",
+    "house_report": "house_report",
     "ingest": "data_steps",
     "plan_tiles": "data_steps",
     "plan_removal": "removal",
@@ -69,8 +72,10 @@ __all__ = [
     "explain_listings",
     "export",
     "export_ratio_studies",
+    "export_report_tables",
     "finetune",
     "gallery",
+    "house_report",
     "ingest",
     "plan_removal",
     "plan_tiles",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from data_pipeline.archive import TileArchive
 from db.store import last_step
 from housevis.core.config import Config
 from housevis.explain.metrics import ANY_DRIVER, CEILINGS
 from housevis.explain.under_heat import summaries
-from housevis.pipeline.attention import load_parts
+from housevis.pipeline.attention import AttentionMaps, load_parts
 from housevis.pipeline.driver_tables import keep_driver_tables, read_driver_tables
 from housevis.pipeline.evaluating import stage_seconds
 from housevis.pipeline.explaining import has_same_weights
@@ -18,8 +21,11 @@ from housevis.pipeline.land_cover import land_cover_notes
 from housevis.pipeline.page_facts import headline, notice, shown_settings, training_members
 from housevis.pipeline.project import Project, fingerprint, frame_digest
 from housevis.pipeline.ratio_studies import read_ratio_studies
+from housevis.pipeline.report_evidence import all_tables, keep_report_tables, others_digest, report_evidence
+from housevis.pipeline.report_exports import write_tables, write_workbook
+from housevis.pipeline.report_figures import HOLDS
 from housevis.pipeline.results import StepResult
-from housevis.pipeline.sold import current_run, load_sold_houses
+from housevis.pipeline.sold import SoldHouses, current_run, load_sold_houses
 from housevis.pipeline.validating import read_validation
 from housevis.runs import Run, read_parquet
 from housevis.views.leakage import Leakage
@@ -32,6 +38,35 @@ from housevis.views.report_data import (
     ReportData,
     ReportPictures,
 )
+
+
+_LAYOUT = 2
+"""Number of the report's make-up; reports of an older one are made anew."""
+
+
+def export_report_tables(project: Project, folder: Path | None, workbook: Path | None) -> list[StepResult]:
+    """Write the tables behind the report, which is made first where it is not there.
+
+    Args:
+        project: An open project whose `evaluate` step is finished.
+        folder: Where every table is written as CSV and Parquet; None writes none.
+        workbook: The Excel workbook (``.xlsx``); None writes none.
+
+    Returns:
+        What was written.
+
+    Raises:
+        RunError: `evaluate` is not finished.
+        UsageError: A name is of another kind of file.
+        StorageError: A file cannot be written.
+    """
+    report(project)
+    run = current_run(project, load_sold_houses(project), after="report")
+    tables = all_tables(run)
+    written = [write_tables(tables, folder, run_id=run.run_id)] if folder is not None else []
+    return (
+        [*written, write_workbook(tables, workbook, run_id=run.run_id)] if workbook is not None else written
+    )
 
 
 def report(project: Project) -> StepResult:
@@ -52,7 +87,9 @@ def report(project: Project) -> StepResult:
     if done is not None and done["figures"].get("settings") == settings and run.report.is_file():
         return StepResult("report", lines, done["figures"], done["seconds"], skipped=True)
     started = time.perf_counter()
-    build_report(_report_data(project, run), run.report)
+    data, tables = _report_data(project, run, sold)
+    keep_report_tables(run, tables)
+    build_report(data, run.report)
     seconds = time.perf_counter() - started
     figures = {"page": str(run.report), "run_id": run.run_id, "settings": settings}
     run.finish("report", seconds, figures)
@@ -67,20 +104,24 @@ def _report_settings(config: Config, run: Run) -> str:
         tables |= {"drivers_by_area": driven.by_area, "drivers_over_time": driven.over_time}
         tables["location_and_picture"] = driven.location_and_picture
     digests = {name: frame_digest(table) for name, table in tables.items() if table is not None}
-    shown = shown_settings(config)
-    return fingerprint(pages=shown, **digests) if digests else shown
+    others = others_digest(run, HOLDS)
+    return fingerprint(pages=shown_settings(config), layout=_LAYOUT, others=others, **digests)
 
 
-def _report_data(project: Project, run: Run) -> ReportData:
+def _report_data(project: Project, run: Run, sold: SoldHouses) -> tuple[ReportData, dict[str, pd.DataFrame]]:
+    """What the report shows, and the tables behind it."""
     config, figures, record = project.config, run.metrics(), run.record
-    judged = read_parquet(run.estimates)
+    studies = read_ratio_studies(run)
+    maps = load_parts(run.maps) if config.uses_pictures else None
+    evidence, tables = report_evidence(project, run, sold, maps, studies)
+    judged = tables["estimates"]
     later = judged[judged["sample"] == "later sale"].reset_index(drop=True)
     training_sales, training_houses = training_members(run, sorted(set(later["model_id"])))
     ingested = last_step(project.engine, "ingest") or {}
     study = {
         name: value["estimate"] for name, value in figures["ratio_study"].items() if isinstance(value, dict)
     }
-    return ReportData(
+    data = ReportData(
         title=config.atlas.title or config.name,
         run_id=run.run_id,
         config_fingerprint=str(record["fingerprint"]),
@@ -101,18 +142,23 @@ def _report_data(project: Project, run: Run) -> ReportData:
         stages=stage_seconds(project, run),
         deviations=tuple(figures["deviations"]),
         leakage=Leakage.of(figures.get("leakage")),
-        pictures=_report_pictures(project, run, figures) if config.uses_pictures else None,
-        ratio_groups=read_ratio_studies(run),
+        pictures=_report_pictures(project, run, figures, maps) if maps is not None else None,
+        ratio_groups=studies,
+        evidence=evidence,
+        interval=config.pricing.interval,
         driver_tables=read_driver_tables(run),
         validation=read_validation(run),
         notice=notice(config),
         atlas_link="atlas/index.html",
     )
+    return data, tables
 
 
-def _report_pictures(project: Project, run: Run, figures: dict[str, Any]) -> ReportPictures:
+def _report_pictures(
+    project: Project, run: Run, figures: dict[str, Any], maps: AttentionMaps
+) -> ReportPictures:
     fetched = last_step(project.engine, "tiles") or {}
-    backbone, under = run.record["backbone"], load_parts(run.maps).under
+    backbone, under = run.record["backbone"], maps.under
     with TileArchive(project.workspace.archive) as archive:
         return ReportPictures(
             rank_accuracy=figures["rank_accuracy"],

@@ -227,7 +227,7 @@ def _reasons(
 def _price_reasons(
     row: dict[str, Any], around: pd.DataFrame, wording: Wording, *, explained: bool
 ) -> Iterator[str]:
-    """A price far from what area costs around here; a dear house that is unlike the others may be worth it."""
+    """A price far from what area costs around here; a dear house unlike the others may be worth it."""
     area = row.get("area_m2")
     if area is None or _is_missing(area) or area <= 0 or "area_m2" not in around:
         return

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from housevis.core.errors import LeakError
 from housevis.core.storage import write_file
 from housevis.pricing.metrics import IAAO_RANGES, within_iaao_range
 from housevis.views.charts import agreement_chart, error_chart, hexagon_shape
@@ -16,6 +17,7 @@ from housevis.views.data import check_out_of_sample
 from housevis.views.driver_tables import driver_matrices, place_rows, place_sentences
 from housevis.views.ratio_tables import overall_sentences, ratio_tables
 from housevis.views.report_data import RatioStatistics, ReportData
+from housevis.views.report_evidence import shown_evidence
 from housevis.views.validation import validation_tables
 from housevis.views.words import (
     ATTRIBUTE_LABELS,
@@ -56,8 +58,28 @@ def build_report(data: ReportData, path: Path) -> int:
         LeakError: An estimate in the charts is not out of sample.
     """
     check_out_of_sample(data.estimates, data.training_sales, data.training_houses)
+    check_shown_houses(data)
     path.parent.mkdir(parents=True, exist_ok=True)
     return write_file(path, render_report(data))
+
+
+def check_shown_houses(data: ReportData) -> None:
+    """Refuse single houses that are not among the checked later sales.
+
+    Raises:
+        LeakError: Names the first.
+    """
+    if data.evidence is None:
+        return
+    checked = set(data.estimates["sale_id"])
+    for table in (data.evidence.misses, data.evidence.moved):
+        for sale_id in table["sale_id"] if table is not None else ():
+            if sale_id not in checked:
+                raise LeakError(
+                    f"sale {sale_id} cannot be shown: it is not among the later sales that were checked",
+                    where="report",
+                    remedy="Run `housevis report CONFIG` again.",
+                )
 
 
 def render_report(data: ReportData) -> str:
@@ -66,6 +88,9 @@ def render_report(data: ReportData) -> str:
         loader=PackageLoader("housevis.views"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(percent=percent, points=points, money=money)
+    shown = None
+    if data.evidence is not None:
+        shown = shown_evidence(data.evidence, data.ratio_groups, data.currency, data.interval)
     price = data.estimates["price"].to_numpy(dtype=float)
     estimate = data.estimates["estimate"].to_numpy(dtype=float)
     style = (files("housevis.views") / "static" / "report.css").read_text(encoding="utf-8")
@@ -90,6 +115,10 @@ def render_report(data: ReportData) -> str:
         covers=_cover_rows(data),
         deviations=[*([deviation] if deviation else []), *data.deviations],
         rejected=rejected,
+        evidence=data.evidence,
+        shown=shown,
+        nominal=data.interval,
+        radius=_map_radius(data),
         rejects=_counted(data.rejects, REJECT_LABELS),
         tiles=_counted(data.pictures.tiles, TILE_LABELS) if data.pictures else [],
         stages=[(label(name, STAGE_LABELS), seconds) for name, seconds in data.stages.items()],
@@ -136,6 +165,12 @@ def _driver_tables(data: ReportData) -> dict[str, Any]:
         "place_rows": place_rows(places, data.currency),
         "place_sentences": place_sentences(places, data.currency),
     }
+
+
+def _map_radius(data: ReportData) -> float | None:
+    """Metres from the middle of a cell of the maps to its corners."""
+    cells = data.evidence.cells if data.evidence is not None else None
+    return float(cells["radius"].iloc[0]) if cells is not None and len(cells) else None
 
 
 def _driver_rows(data: ReportData) -> list[dict[str, Any]]:

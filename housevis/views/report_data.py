@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from housevis.explain.under_heat import CoverSummary
     from housevis.views.driver_tables import DriverTables
     from housevis.views.leakage import Leakage
+    from housevis.views.report_evidence import Evidence
 
 ESTIMATE_COLUMNS = ("house_id", "sale_id", "price", "estimate", "model_id", "sample")
 """Columns that a report needs of every sale in its charts."""
@@ -167,6 +168,8 @@ class ReportData:
         leakage: The checks of leakage; None of a run made before they were kept.
         validation: Other tests of the run's model, of
             :func:`housevis.pricing.validation.figures_of_test`; None where they were not made.
+        evidence: Single houses, fairness, market and model card; None leaves these sections out.
+        interval: Share of prices that the ranges are to hold.
         notice: Sentence shown at the head, for example that the town is fictional.
         atlas_link: Address of the map relative to the report, or None.
 
@@ -195,6 +198,8 @@ class ReportData:
     leakage: Leakage | None = None
     driver_tables: DriverTables | None = None
     validation: pd.DataFrame | None = None
+    evidence: Evidence | None = None
+    interval: float = 0.9
     notice: str | None = None
     atlas_link: str | None = None
 
