@@ -62,16 +62,14 @@ class DriverMatrix:
         column: Heading of the column with the groups.
         drivers: Headings of the other columns.
         rows: ``name``, ``sales`` and ``cells``.
-        left_out: Groups that are not shown.
-        drivers_left_out: Drivers that are not shown.
+        note: What is not shown; "" where all is.
     """
 
     heading: str
     column: str
     drivers: tuple[str, ...]
     rows: tuple[dict[str, Any], ...]
-    left_out: int
-    drivers_left_out: int
+    note: str
 
 
 def driver_matrices(tables: DriverTables | None, currency: str) -> list[DriverMatrix]:
@@ -116,9 +114,17 @@ def _matrix(table: pd.DataFrame, heading: str, column: str, currency: str) -> Dr
         column,
         tuple(label(name, ATTRIBUTE_LABELS) for name in names),
         tuple(rows),
-        len(sizes) - len(positions),
-        len(everything) - len(names),
+        _left_out(len(sizes) - len(positions), len(everything) - len(names)),
     )
+
+
+def _left_out(groups: int, drivers: int) -> str:
+    parts = [
+        f"{count} {word}{'' if count == 1 else 's'} more"
+        for count, word in ((groups, "group"), (drivers, "driver"))
+        if count
+    ]
+    return f"In the exported table: {' and '.join(parts)}." if parts else ""
 
 
 def _shown_drivers(everything: pd.DataFrame) -> list[str]:
@@ -190,7 +196,7 @@ def place_sentences(table: pd.DataFrame | None, currency: str) -> list[str]:
         f"{_swing(everything['interaction_absolute_log'])} of the estimate on average, "
         f"where the picture itself is {_swing(everything['picture_absolute_log'])}."
     )
-    return sentences
+    return [sentence.replace("−", "−\u2060") for sentence in sentences]
 
 
 def _swing(log: float) -> str:
