@@ -41,8 +41,8 @@ class TestTable:
         finding: The run's model against the test that it is compared with; empty where there is none.
         rows: ``method``, ``own`` (bool), ``pe10``, ``interval``, ``mdape``, ``ratio``, ``cod``,
             ``difference`` and ``difference_interval`` of each method, texts.
-        parts: ``name``, ``sales``, ``taught``, ``pe10``, ``mdape`` and ``ratio`` of each part, for the
-            run's model.
+        parts: ``name``, ``sales``, ``taught``, ``pe10``, ``mdape`` and ``ratio`` of each origin, for the
+            run's model; folds have none.
         sales: How many sales are judged.
     """
 
@@ -62,7 +62,7 @@ def validation_tables(validation: pd.DataFrame) -> list[TestTable]:
     for test, rows in validation.groupby("test", sort=False):
         pooled = rows[rows["part"] == EVERYTHING]
         own = pooled[pooled["is_run_model"]].iloc[0]
-        parts = rows[(rows["part"] != EVERYTHING) & rows["is_run_model"]]
+        parts = rows[(rows["part"] != EVERYTHING) & rows["is_run_model"] & (test == ROLLING_ORIGIN)]
         tables.append(
             TestTable(
                 heading=f"{str(test)[:1].upper()}{str(test)[1:]}",
