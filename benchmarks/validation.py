@@ -5,7 +5,8 @@
 
 The folder of the runs is `runs`, or that of the environment variable
 HOUSEVIS_RUNS. A stopped measurement goes on where it was; the seconds are
-then those of the last call alone, and so is the number of fits.
+then those of the last call alone, and so is the number of fits. They are
+wall-clock seconds, whatever else the machine does.
 """
 
 from __future__ import annotations

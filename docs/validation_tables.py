@@ -26,7 +26,8 @@ def validation(figures: Figures) -> str:
             markdown_table(part_header, [_part(row) for row in parts]),
             f"{figures['sales']:,} sales, {figures['earlier_sales']:,} of them before "
             f"{figures['cutoff']}. Attributes: {', '.join(figures['attributes'])}. "
-            f"Command: `{figures['command']}`, {figures['fits']} fits in {figures['seconds']:,.0f} s. "
+            f"Command: `{figures['command']}`, {figures['fits']} fits; the run's own `train` took "
+            f"{figures['train_seconds']:,.0f} s. "
             f"Machine: {machine['processor']}, {machine['cores']} cores.",
         ]
     )
