@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import bird_tables
 import code_tables
+import comparable_sales_tables
 import database_tables
 import etl_tables
 import finetune_tables
@@ -310,6 +311,7 @@ TABLES: dict[str, Table] = {
     "cam-peers": Table(method_tables.cam_peers, "cam-peers.json"),
     "class-maps": Table(method_tables.class_maps, "class-maps.json"),
     "comparable-sales": Table(comparable_sales, "comparable-sales.json"),
+    "comparables-lookup": Table(comparable_sales_tables.comparables_lookup, "comparables-lookup.json"),
     "embedding-engine": Table(embedding_engine, "embedding-engine.json"),
     "fetch-faults": Table(etl_tables.fetch_faults, "tile-fetch-faults.json"),
     "fetch-rate": Table(etl_tables.fetch_rate, "tile-fetch-rate.json"),

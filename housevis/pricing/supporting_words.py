@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 ALIKE: Final = 0.5
 """Likeness from which on two pictures are called alike; one in twenty pairs drawn at random reaches it."""
 
-_DIFFERENT: Final = 0.1
 _SAME_AREA: Final = 0.05
 _DAYS_PER_MONTH: Final = 365.25 / 12
 _NOT_TOLD: Final = -2.0
@@ -86,8 +85,6 @@ def _parts(
         yield "in the same picture"
     elif picture >= ALIKE:
         yield "picture alike"
-    elif 0 <= picture < _DIFFERENT:
-        yield "picture differs"
     if math.isfinite(days):
         yield time_words(days)
 
