@@ -24,7 +24,9 @@ def report(
     config: ConfigFile,
     house: Annotated[
         str | None,
-        typer.Option(help="The id of a sold house: its own report of two printed pages instead.", metavar="ID"),
+        typer.Option(
+            help="The id of a sold house: its own report of two printed pages instead.", metavar="ID"
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -164,6 +166,12 @@ def estimate(
         Path | None,
         typer.Option(help="Also write the six sales that support each estimate, as CSV.", metavar="FILE"),
     ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="What if: an attribute's other value; may be repeated.", metavar="NAME=VALUE"
+        ),
+    ] = None,
     rights: Rights = None,
     runs: RunsFolder = Path("runs"),
 ) -> None:
@@ -180,5 +188,6 @@ def estimate(
             as_of=as_of.date() if as_of else date.today(),
             rights_reference=rights,
             comparables=comparables,
+            changes=changes or (),
         )
     )

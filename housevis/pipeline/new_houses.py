@@ -31,6 +31,7 @@ from housevis.pipeline.result_files import check_result_file, write_attention, w
 from housevis.pipeline.results import StepResult
 from housevis.pipeline.sold import stored_pool
 from housevis.pipeline.valuation import ValuationModel, is_complete, no_pictures
+from housevis.pipeline.what_if import WhatIf, change_lines, changed_columns, read_changes
 from housevis.pricing.intervals import Calibration
 from housevis.runs import Run, find_run
 from housevis.vision.backbones import load_backbone
@@ -52,6 +53,7 @@ def estimate(
     as_of: date,
     rights_reference: str | None = None,
     comparables: Path | None = None,
+    changes: Sequence[str] = (),
 ) -> StepResult:
     """Estimate listings with a run's serving model and write them as CSV.
 
@@ -68,18 +70,21 @@ def estimate(
         rights_reference: The user's own right to use the imagery.
         comparables: CSV file for the six sales that support each estimate, see
             :func:`housevis.pipeline.comparables.comparables_of_new`; None writes none.
+        changes: Settings such as ``bathrooms=3``, all made at once: the file then has the columns
+            :data:`housevis.pipeline.what_if.CHANGED_COLUMNS` too.
 
     Raises:
         RunError: There is no such finished run.
         ListingsError: The file cannot be read, or no row of it can be used.
         RightsError: The imagery's terms do not allow it.
-        UsageError: `out` is a folder, or the listings themselves.
+        UsageError: `out` is a folder, or the listings themselves; a change cannot be made.
         StorageError: The file cannot be written.
     """
     check_result_file(out, listings)
     if comparables is not None:
         check_result_file(comparables, listings)
     run, config = _finished_run(runs_folder, run_name)
+    change = read_changes(changes, config)
     houses, rejects = _read_houses(listings, config)
     houses["sale_date"] = houses["sale_date"].fillna(pd.Timestamp(as_of))
     pooled, imagery_lines = _pooled_features(run, config, houses, imagery, rights_reference)
@@ -99,7 +104,13 @@ def estimate(
             "imagery": np.where(table["used_picture"], "yes", "none"),
         }
     )
-    write_csv(result[ESTIMATE_COLUMNS], out)
+    result, change_notes = result[ESTIMATE_COLUMNS], []
+    if change:
+        what_if, text = WhatIf.load(run.serving, houses, pooled), ", ".join(changes)
+        found = what_if.changed([change])
+        result = changed_columns(result, found, text)
+        change_notes = change_lines(what_if, found, change, text)
+    write_csv(result, out)
     without = int((~table["used_picture"]).sum())
     lines = [
         f"estimated {len(result):,} houses with the serving model of run {run.run_id}: {out}",
@@ -108,6 +119,7 @@ def estimate(
     ]
     if without and config.uses_pictures:
         lines.append(f"{without:,} of them have no imagery and are estimated from their attributes alone")
+    lines += change_notes
     if comparables is not None:
         write_csv(comparables_of_new(config, run, model, houses, pooled), comparables)
         lines.append(f"the sales that support each estimate: {comparables}")

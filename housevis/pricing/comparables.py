@@ -230,6 +230,20 @@ class ComparableSales(TransformerMixin, BaseEstimator):
         order = np.lexsort([result["metres"], -result["weight"]])
         return result.iloc[order].reset_index(drop=True)
 
+    def known_house_ids(self, X: pd.DataFrame) -> NDArray[np.object_]:
+        """House ids ``(n,)`` under which houses are among the fitted sales, by the rule above, or their own.
+
+        A house that keeps this id is told from its own sales even if its attributes change.
+        """
+        self._check_fitted()
+        ids = _house_ids(X)
+        own = self._own_houses(X, encode(X, self.attributes_))
+        fitted_ids = self.sales_["house_id"].to_numpy(dtype=object)
+        for row in np.flatnonzero((own[:, 0] < 0) & (own[:, 1] >= 0)):
+            known = [name for name in fitted_ids[self._houses == own[row, 1]] if not pd.isna(name)]
+            ids[row] = known[0] if known else ids[row]
+        return ids
+
     def save(self, folder: str | Path) -> None:
         """Write ``comparables.parquet``, the fitted sales, and ``comparables.json``.
 

@@ -385,6 +385,16 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
         """Names of the features of comparable sales; none where there are no comparables."""
         return () if self.comparables_ is None else tuple(self.comparables_.get_feature_names_out())
 
+    def attribute_ranges(self) -> dict[str, tuple[float, float]]:
+        """Smallest and largest value of each boosted attribute among the sales it was fitted on."""
+        side = self.without_picture_ or self.with_picture_
+        if side is None:
+            return {}
+        found = side.boosters[0].dump_model(num_iteration=1)["feature_infos"]
+        names = [name for name in self.attributes_ if self.market_index_ is None or name != MARKET]
+        ranges = {name: found.get(f"Column_{column}") for column, name in enumerate(names)}
+        return {name: (each["min_value"], each["max_value"]) for name, each in ranges.items() if each}
+
     def parameters(self) -> dict[str, Any]:
         """The parameters that estimates depend on, as JSON values: all but the threads."""
         parameters = {name: value for name, value in self.get_params().items() if name != "num_threads"}
