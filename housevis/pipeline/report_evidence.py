@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-import housevis
 from data_pipeline.archive import TileArchive
 from data_pipeline.frames import HouseImage
 from db.store import last_step
 from housevis.pipeline.attention import AttentionMaps
 from housevis.pipeline.embedding import PictureLoader, house_places
 from housevis.pipeline.evaluating import stage_seconds
+from housevis.pipeline.model_card import day_in_words, model_card
 from housevis.pipeline.project import Project
-from housevis.pipeline.report_figures import LATER, described_tables, judged_sales, report_tables
+from housevis.pipeline.report_figures import described_tables, judged_sales, report_tables
 from housevis.pipeline.report_tables import TABLES, ReportTable, keep_tables, kept_tables
 from housevis.pipeline.sold import EARLIER, SERVING, SoldHouses
 from housevis.pipeline.training import model_folder
 from housevis.pipeline.valuation import ValuationModel, is_complete
-from housevis.pricing.ratio_groups import NOT_JUDGED, OUTSIDE, in_words
-from housevis.pricing.sale_groups import AREA, KIND, QUARTER
 from housevis.runs import Run, read_parquet
 from housevis.views.moved_houses import MovedPictures, moved_pictures
-from housevis.views.report_evidence import CardRow, Evidence, MarketLevel
-from housevis.views.words import ATTRIBUTE_LABELS, label
-
-_MOST_WEAK = 12
+from housevis.views.report_evidence import Evidence, MarketLevel
 
 
 def report_evidence(
@@ -65,6 +59,10 @@ def report_evidence(
         [(row.item, sentence) for row in card for sentence in row.says], columns=["item", "says"]
     )
     tables |= _run_tables(project, run, studies)
+    if maps is not None and len(maps.houses):
+        around = maps.houses.drop_duplicates("sale_id").set_index("sale_id")["surroundings"]
+        found = tables["picture_moved_most"]
+        found["surroundings"] = found["sale_id"].map(around).astype("float64")
     ginis = tables["gini"].set_index("figure")["value"]
     moved = tables.get("picture_moved_most")
     evidence = Evidence(
@@ -74,7 +72,7 @@ def report_evidence(
         gini_estimates=float(ginis["gini_estimates"]),
         cells=tables.get("market_map"),
         level=level,
-        valuation=_valuation(run, table),
+        valuation=_valuation(table),
         card=card,
         gain=tables.get("picture_gain"),
         moved=moved,
@@ -110,109 +108,6 @@ def others_digest(run: Run, own: Mapping[str, Any]) -> dict[str, str]:
     return {path.stem: _digest(path) for path in [run.estimates, *others] if path.is_file()}
 
 
-def model_card(
-    project: Project, run: Run, table: pd.DataFrame, studies: pd.DataFrame | None
-) -> tuple[CardRow, ...]:
-    """What a reader must know before using the model.
-
-    Args:
-        project: The project.
-        run: The run.
-        table: Of :func:`housevis.pipeline.report_figures.judged_sales`.
-        studies: The ratio studies by group.
-    """
-    config, record = project.config, run.record
-    pricing = record["config"]["pricing"]
-    later = table["sample"] == LATER
-    names = dict.fromkeys(label(name, ATTRIBUTE_LABELS) for name in pricing["attributes"])
-    features = f"Attributes: {', '.join(names)}."
-    model = (
-        f"Gradient boosting on the log price, {pricing['rounds']:,} rounds of {pricing['leaves']} leaves, "
-        f"objective {pricing['objective']}; the estimate is the model's price for the day of the sale."
-    )
-    pictured = int(table["used_picture"].sum())
-    pictures = (
-        f"Pictures: features of {record['backbone']['name']}, learned from "
-        f"{' and '.join(record['config']['siamese']['targets'])}; {pictured:,} sales have one."
-        if record.get("backbone")
-        else "Pictures: none are used."
-    )
-    cutoff = pd.Timestamp(record["cutoff"])
-    span = f"{_day(table['sale_date'].min())} to {_day(table['sale_date'].max())}"
-    split = f"{int((~later).sum()):,} sales before {_day(cutoff)} teach; the {int(later.sum()):,} later ones only judge."
-    versions = ", ".join(f"{name} {version}" for name, version in record.get("versions", {}).items())
-    rows = [
-        CardRow(
-            "Meant for",
-            (
-                "Estimates of the market price of houses of this market, for screening, for a first opinion, "
-                "and for checking values that somebody else has set.",
-            ),
-        ),
-        CardRow(
-            "Not for",
-            (
-                "An appraisal, a loan or a tax bill without a person who looks at the house; houses of another "
-                "market; land without a house; the question what a change to a house would bring: drivers and "
-                "maps show association, not cause.",
-            ),
-        ),
-        CardRow("Data", (f"{len(table):,} sales of {table['house_id'].nunique():,} houses, {span}.", split)),
-        CardRow("Model", (model, features, pictures)),
-        CardRow(
-            "Measured",
-            (
-                "On sales that happened after all sales the models learned from. No shown estimate is by a model "
-                "that learned from that house.",
-                "Intervals of figures: 95 % bootstraps over the sales, of gains paired; ranges of prices: conformal, "
-                f"to hold {config.pricing.interval:.0%} of the prices.",
-            ),
-        ),
-        CardRow("Weak groups", tuple(weak_groups(studies))),
-        CardRow(
-            "Made with",
-            (
-                f"{versions}." if versions else "Versions were not kept.",
-                f"Seed {record['config']['seed']}; run {run.run_id}, made {record['created_at']}.",
-                f"Data {_short(record.get('sales_fingerprint'))}, configuration and data together "
-                f"{_short(record['fingerprint'])}, code of this report {_short(code_fingerprint())} (SHA-256).",
-            ),
-        ),
-    ]
-    return tuple(rows)
-
-
-def weak_groups(studies: pd.DataFrame | None) -> list[str]:
-    """Groups in which a figure lies outside its range beyond chance, the largest first."""
-    if studies is None:
-        return ["Not known: this run has no ratio studies by group."]
-    found = []
-    for (by, name), rows in studies[studies["by"].isin([AREA, KIND, QUARTER])].groupby(
-        ["by", "group"], sort=False
-    ):
-        if (rows["verdict"] == OUTSIDE).any():
-            said = in_words(rows)
-            if said not in (NOT_JUDGED, "within the ranges"):
-                found.append(
-                    (int(rows["sales"].iloc[0]), f"{name} ({by}, {rows['sales'].iloc[0]:,} sales): {said}.")
-                )
-    found.sort(key=lambda each: -each[0])
-    sentences = [f"{text[:1].upper()}{text[1:]}" for _, text in found[:_MOST_WEAK]]
-    if len(found) > _MOST_WEAK:
-        sentences.append(f"{len(found) - _MOST_WEAK} more are in the table of ratio studies.")
-    return sentences or ["No area, kind or quarter that is judged lies outside its ranges beyond chance."]
-
-
-@cache
-def code_fingerprint() -> str:
-    """SHA-256 over the package's own Python files."""
-    digest = hashlib.sha256()
-    root = Path(housevis.__file__).parent
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
 def _run_tables(project: Project, run: Run, studies: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
     """What the run itself recorded, as tables."""
     figures = run.metrics()
@@ -246,7 +141,7 @@ def _run_tables(project: Project, run: Run, studies: pd.DataFrame | None) -> dic
         "rejects": pd.DataFrame(list(ingested.get("rejected", {}).items()), columns=["reason", "rows"]),
         "steps": pd.DataFrame(list(stage_seconds(project, run).items()), columns=["step", "seconds"]),
     }
-    numeric = {name: "float64" for name in columns[1:]}
+    numeric = dict.fromkeys(columns[1:], "float64")
     tables["ablation"] = tables["ablation"].astype(numeric)
     tables["figures"] = tables["figures"].astype({"value": "float64", "low": "float64", "high": "float64"})
     if project.config.uses_pictures:
@@ -269,25 +164,26 @@ def _market_level(run: Run, tables: Mapping[str, pd.DataFrame]) -> MarketLevel:
         index = ValuationModel.load(folder).price_model.market_index_
         if index is not None:
             how = (
-                f"The market index of the model for new houses ({index.kind.replace('-', ' ')}, {index.sales:,} "
-                "sales). The last sale is 100; beyond it the level is carried, dashed. "
+                f"The market index of the model for new houses ({index.kind.replace('-', ' ')}, "
+                f"{index.sales:,} sales). The last sale is 100; beyond it the level is carried, dashed. "
                 "No direction of the market is assumed."
             )
             return MarketLevel(index.table(), how, index.last_day)
         break
     how = (
-        "What prices leave when the houses are accounted for: the mean log price less the out-of-sample estimate "
-        "without its month of sale, by month. The last month is 100. This model carries no index beyond its sales."
+        "What prices leave when the houses are accounted for: the mean log price less the out-of-sample "
+        "estimate without its month of sale, by month. The last month is 100. This model carries no index "
+        "beyond its sales."
     )
     return MarketLevel(tables["price_level"], how)
 
 
-def _valuation(run: Run, table: pd.DataFrame) -> str:
-    last = _day(table["sale_date"].max())
+def _valuation(table: pd.DataFrame) -> str:
+    last = day_in_words(table["sale_date"].max())
     return (
-        "Every estimate is as of a date: those of this report as of the day of the house's own sale, those of new "
-        f"houses as of the day asked for. The last known sale is of {last}; estimates for later days rest on what "
-        "was known then."
+        "Every estimate is as of a date: those of this report as of the day of the house's own sale, those "
+        f"of new houses as of the day asked for. The last known sale is of {last}; estimates for later days "
+        "rest on what was known then."
     )
 
 
@@ -316,11 +212,3 @@ def _pictures(
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _short(fingerprint: Any) -> str:
-    return str(fingerprint)[:12] if fingerprint else "not kept"
-
-
-def _day(date: pd.Timestamp) -> str:
-    return f"{date:%d %B %Y}".lstrip("0")

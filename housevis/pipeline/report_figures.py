@@ -10,8 +10,8 @@ import pandas as pd
 
 from housevis.core.config import Config
 from housevis.pipeline.judging import DRIVER_PREFIX, driver_columns
-from housevis.pipeline.sold import SoldHouses
 from housevis.pipeline.report_tables import ReportTable
+from housevis.pipeline.sold import SoldHouses
 from housevis.pricing.equity import gini, lorenz_curves
 from housevis.pricing.miss_diagnosis import Wording, biggest_misses
 from housevis.pricing.picture_gain import moved_most, picture_gain
@@ -42,6 +42,8 @@ def judged_sales(config: Config, sold: SoldHouses, judged: pd.DataFrame) -> pd.D
     """
     extra = [name for name in sold.sales.columns if name not in judged.columns and name != "address"]
     table = judged.merge(sold.sales[["sale_id", *extra]], on="sale_id", validate="one_to_one")
+    if _PICTURE in table:
+        table["picture_effect"] = np.expm1(_in_logs(table, _PICTURE))
     later = table.index[table["sample"] == LATER]
     for grouping in _groupings(config, table.loc[later]):
         names = np.array(grouping.names, dtype=object)[grouping.group]
@@ -86,7 +88,7 @@ def report_tables(config: Config, table: pd.DataFrame, attributes: Sequence[str]
         found["picture_gain"] = picture_gain(
             later, chosen, repeats=config.pricing.bootstrap, seed=config.seed
         )
-        found["picture_moved_most"] = moved_most(later, later[_PICTURE])
+        found["picture_moved_most"] = moved_most(later.assign(picture=later[_PICTURE]))
         found["representativeness"] = compare_by_picture(table)
     return found
 
@@ -111,17 +113,19 @@ def driver_table(later: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def _in_logs(table: pd.DataFrame, driver: str) -> np.ndarray:
+    """A driver's contributions in log units ``(n,)``."""
+    amount, estimate, base = (table[name].to_numpy(np.float64) for name in (driver, "estimate", "base"))
+    return log_contribution(amount, estimate, base)
+
+
 def _groupings(config: Config, later: pd.DataFrame) -> list[Any]:
     return groupings(later, area=config.ratio_studies.area, kind=config.ratio_studies.kind)
 
 
 def _price_level(table: pd.DataFrame) -> pd.DataFrame:
     estimate = table["estimate"].to_numpy(np.float64)
-    time = None
-    if _TIME in table:
-        time = log_contribution(
-            table[_TIME].to_numpy(np.float64), estimate, table["base"].to_numpy(np.float64)
-        )
+    time = _in_logs(table, _TIME) if _TIME in table else None
     return price_level(table["sale_date"], table["price"].to_numpy(np.float64), estimate, time)
 
 
@@ -136,6 +140,7 @@ HOLDS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
             "high": f"upper end of the range, {AMOUNT}",
             "base": f"base price that the drivers start from, {AMOUNT}",
             "sample": "later sale: after all sales learned from; cross-fitted: by a model of the other folds",
+            "picture_effect": "by how much the picture makes the estimate higher, fraction",
             "area_m2": "living area, m²",
             "latitude": "degrees, EPSG:4326",
             "longitude": "degrees, EPSG:4326",
@@ -198,7 +203,7 @@ HOLDS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
             "radius": "metres from the middle of a cell to its corners",
             "median_ratio": "estimate / price",
             "median_error": "distance of estimate and price, fraction of the price",
-            "picture_share": "the picture's part of the estimate, fraction",
+            "picture_effect": "by how much the picture makes the estimate higher, the median, fraction",
         },
     ),
     "picture_gain": (
@@ -216,10 +221,11 @@ HOLDS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
         },
     ),
     "picture_moved_most": (
-        "The ten later sales whose estimate the picture moved the most, by its share of the estimate.",
+        "The ten later sales whose estimate the picture moved the most, as a factor.",
         {
             "picture": f"what the picture adds to the estimate, {AMOUNT}",
-            "picture_share": "of the estimate, fraction",
+            "picture_effect": "the same as a fraction: 0.1 makes the estimate 10 % higher",
+            "surroundings": f"what of it the pictures around the house add, {AMOUNT}",
             **dict.fromkeys(("price", "estimate", "without_picture", "low", "high"), AMOUNT),
         },
     ),

@@ -18,16 +18,22 @@ from housevis.pipeline.driver_tables import keep_driver_tables, read_driver_tabl
 from housevis.pipeline.evaluating import stage_seconds
 from housevis.pipeline.explaining import has_same_weights
 from housevis.pipeline.land_cover import land_cover_notes
+from housevis.pipeline.model_card import code_fingerprint, moment_in_words
 from housevis.pipeline.page_facts import headline, notice, shown_settings, training_members
 from housevis.pipeline.project import Project, fingerprint, frame_digest
 from housevis.pipeline.ratio_studies import read_ratio_studies
-from housevis.pipeline.report_evidence import all_tables, keep_report_tables, others_digest, report_evidence
+from housevis.pipeline.report_evidence import (
+    all_tables,
+    keep_report_tables,
+    others_digest,
+    report_evidence,
+)
 from housevis.pipeline.report_exports import write_tables, write_workbook
 from housevis.pipeline.report_figures import HOLDS
 from housevis.pipeline.results import StepResult
 from housevis.pipeline.sold import SoldHouses, current_run, load_sold_houses
 from housevis.pipeline.validating import read_validation
-from housevis.runs import Run, read_parquet
+from housevis.runs import Run
 from housevis.views.leakage import Leakage
 from housevis.views.report import build_report
 from housevis.views.report_data import (
@@ -38,10 +44,6 @@ from housevis.views.report_data import (
     ReportData,
     ReportPictures,
 )
-
-
-_LAYOUT = 2
-"""Number of the report's make-up; reports of an older one are made anew."""
 
 
 def export_report_tables(project: Project, folder: Path | None, workbook: Path | None) -> list[StepResult]:
@@ -97,7 +99,7 @@ def report(project: Project) -> StepResult:
 
 
 def _report_settings(config: Config, run: Run) -> str:
-    """The same for the report, which shows ratio studies and other tests where the run has some."""
+    """The same for the report, which also follows the tables it shows and the code that makes it."""
     tables = {"ratio_studies": read_ratio_studies(run), "validation": read_validation(run)}
     driven = read_driver_tables(run)
     if driven is not None:
@@ -105,7 +107,7 @@ def _report_settings(config: Config, run: Run) -> str:
         tables["location_and_picture"] = driven.location_and_picture
     digests = {name: frame_digest(table) for name, table in tables.items() if table is not None}
     others = others_digest(run, HOLDS)
-    return fingerprint(pages=shown_settings(config), layout=_LAYOUT, others=others, **digests)
+    return fingerprint(pages=shown_settings(config), code=code_fingerprint(), others=others, **digests)
 
 
 def _report_data(project: Project, run: Run, sold: SoldHouses) -> tuple[ReportData, dict[str, pd.DataFrame]]:
@@ -125,7 +127,7 @@ def _report_data(project: Project, run: Run, sold: SoldHouses) -> tuple[ReportDa
         title=config.atlas.title or config.name,
         run_id=run.run_id,
         config_fingerprint=str(record["fingerprint"]),
-        created=str(record["created_at"]),
+        created=moment_in_words(str(record["created_at"])),
         currency=config.listings.currency,
         headline=headline(figures),
         estimates=later,

@@ -87,23 +87,25 @@ def verdict(low: float, high: float, sales: int) -> str:
     return HELPS if low > 0 else HURTS if high < 0 else UNSURE
 
 
-def moved_most(sales: pd.DataFrame, amounts: pd.Series[Any], count: int = 10) -> pd.DataFrame:
-    """The sales whose estimate the picture moved the most, by its share of the estimate.
+def moved_most(sales: pd.DataFrame, count: int = 10) -> pd.DataFrame:
+    """The sales whose estimate the picture moved the most, up or down, as a factor.
 
     Args:
         sales: ``sale_id``, ``house_id``, ``sale_date``, ``price``, ``estimate``, ``without_picture``,
-            ``low``, ``high`` and, where known, ``used_picture`` of n sales.
-        amounts: What the picture adds to each estimate, currency ``(n,)``.
+            ``low``, ``high``, ``picture`` (what the picture adds, currency), ``picture_effect`` (the same
+            as a fraction: 0.1 makes the estimate 10 % higher) and, where known, ``used_picture`` of n sales.
         count: How many to take; of a house the sale moved most.
 
     Returns:
-        Those columns but the last, ``picture`` (the amount) and
-        ``picture_share`` (of the estimate, a fraction), the largest first.
+        Those columns but the last, the largest effect first.
     """
-    names = ["sale_id", "house_id", "sale_date", "price", "estimate", "without_picture", "low", "high"]
-    found = sales[names].assign(picture=amounts.to_numpy(np.float64))
-    found["picture_share"] = found["picture"] / found["estimate"]
+    names = [
+        "sale_id", "house_id", "sale_date", "price", "estimate", "without_picture", "low", "high", "picture",
+        "picture_effect",
+    ]  # fmt: skip
+    found = sales[names]
     if "used_picture" in sales:
         found = found[sales["used_picture"].to_numpy(bool)]
-    order = found["picture_share"].abs().sort_values(ascending=False, kind="stable").index
+    size = np.log1p(found["picture_effect"]).abs()
+    order = size.sort_values(ascending=False, kind="stable").index
     return found.loc[order].drop_duplicates("house_id").head(count).reset_index(drop=True)

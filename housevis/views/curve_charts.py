@@ -91,7 +91,8 @@ def lorenz_chart(curves: pd.DataFrame, shown: Sequence[tuple[str, str]] | None =
         parts.append(_level(_TOP + _UP * (1 - share), f"{100 * share:.0f} %"))
         x = _LEFT + _ACROSS * share
         parts.append(
-            f'<text x="{x:.1f}" y="{_TOP + _UP + 17}" text-anchor="middle">{100 * share:.0f} %</text>'
+            f'<text x="{x:.1f}" y="{_TOP + _UP + 17}" text-anchor="{"end" if number == 5 else "middle"}">'
+            f"{100 * share:.0f} %</text>"
         )
     parts.append(f'<path class="equal dashed" d="M{_LEFT} {_TOP + _UP}L{_LEFT + _ACROSS} {_TOP}"/>')
     for name, kind in shown or (("prices", "curve grey"), ("estimates", "curve")):
@@ -147,7 +148,7 @@ def level_chart(level: pd.DataFrame, *, last_sale: pd.Timestamp | None = None) -
     parts.append(f'<path class="curve" d="M{"L".join(line[:first_carried])}"/>')
     if carried.any():
         parts.append(f'<path class="curve dashed" d="M{"L".join(line[first_carried - 1 :])}"/>')
-    for number in np.unique(np.linspace(0, len(level) - 1, min(6, len(level))).round().astype(int)):
+    for number in np.unique(np.linspace(0, len(level) - 1, min(4, len(level))).round().astype(int)):
         text = f"{level['date'].iloc[number]:%b %Y}"
         anchor = "end" if number == len(level) - 1 and len(level) > 1 else "middle" if number else "start"
         parts.append(

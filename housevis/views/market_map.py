@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from housevis.views.charts import hexagon_counts
 from housevis.views.words import percent
 
-FEWEST_SALES: Final = 5
+FEWEST_SALES: Final = 10
 """Cells with fewer sales are drawn without a colour."""
 
 RATIO_LIMITS: Final = (0.90, 0.95, 0.98, 1.02, 1.05, 1.10)
@@ -23,10 +23,10 @@ RATIO_LIMITS: Final = (0.90, 0.95, 0.98, 1.02, 1.05, 1.10)
 
 _WIDTH: Final = 460
 _METRES_PER_DEGREE: Final = 6_371_008.8 * math.pi / 180
-_SALES_PER_CELL: Final = 16
-_FEWEST_CELLS, _MOST_CELLS = 24, 420
+_COLOURED: Final = 0.95
+_MOST_CELLS: Final = 420
 _EDGE: Final = 0.004
-_STEPS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
+_STEPS: Final = (0.001, 0.002, 0.004, 0.006, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1)
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,14 @@ def map_cells(sales: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         sales: ``latitude``, ``longitude`` (EPSG:4326), ``price``, ``estimate`` and, of a
-            run with pictures, ``driver picture`` (currency).
+            run with pictures, ``picture_effect`` (a fraction).
 
     Returns:
         One row per cell with a sale: ``east`` and ``north`` of its middle
         (metres from the middle of the market), ``latitude``, ``longitude``,
         ``radius`` (metres to the corners), ``sales``, ``median_ratio``
         (estimate / price), ``median_error`` (without sign, a fraction) and
-        ``picture_share`` (median of the picture's part of the estimate, a
-        fraction), and ``shown``: False of the outermost places, which the
+        ``picture_effect`` (its median), and ``shown``: False of the outermost places, which the
         maps leave out.
     """
     latitude = sales["latitude"].to_numpy(np.float64)
@@ -81,8 +80,8 @@ def map_cells(sales: pd.DataFrame) -> pd.DataFrame:
     centres, cell = _cells(east, north, radius)
     ratio = (sales["estimate"] / sales["price"]).to_numpy(np.float64)
     columns = {"cell": cell, "median_ratio": ratio, "median_error": np.abs(ratio - 1)}
-    if "driver picture" in sales:
-        columns["picture_share"] = (sales["driver picture"] / sales["estimate"]).to_numpy(np.float64)
+    if "picture_effect" in sales:
+        columns["picture_effect"] = sales["picture_effect"].to_numpy(np.float64)
     grouped = pd.DataFrame(columns).groupby("cell")
     ends = [np.quantile(side, [_EDGE, 1 - _EDGE]) for side in (east, north)]
     shown = np.all(
@@ -111,7 +110,7 @@ def map_cells(sales: pd.DataFrame) -> pd.DataFrame:
 def market_maps(cells: pd.DataFrame) -> list[MarketMap]:
     """The maps that the cells allow: of the median ratio, and of what the pictures do."""
     maps = [_ratio_map(cells)]
-    if "picture_share" in cells:
+    if "picture_effect" in cells:
         maps.append(_picture_map(cells))
     return maps
 
@@ -126,15 +125,15 @@ def _ratio_map(cells: pd.DataFrame) -> MarketMap:
 
 
 def _picture_map(cells: pd.DataFrame) -> MarketMap:
-    values = cells.loc[cells["sales"] >= FEWEST_SALES, "picture_share"].abs()
+    values = cells.loc[cells["sales"] >= FEWEST_SALES, "picture_effect"].abs()
     reach = float(values.quantile(0.95)) if len(values) else 0.0
     step = next((step for step in _STEPS if 5 * step >= reach), _STEPS[-1])
     limits = [number * step for number in (-5, -3, -1, 1, 3, 5)]
     texts = [percent(limit, 1 if step < 0.01 else 0).replace("-", "−") for limit in limits]
     words = [f"under {texts[0]}", *_between(texts), f"over {texts[-1]}"]
     says = "Blue: the pictures lower the estimates; orange: they raise them."
-    heading = "The pictures' part of the estimate, the middle sale of each cell"
-    return _map(heading, cells, "picture_share", limits, words, says)
+    heading = "How far the picture moves the estimate, the middle sale of each cell"
+    return _map(heading, cells, "picture_effect", limits, words, says)
 
 
 def _between(limits: Sequence[str]) -> list[str]:
@@ -165,9 +164,7 @@ def _draw(
         (0.97 * radius * scale * math.sin(math.pi / 3 * k), 0.97 * radius * scale * math.cos(math.pi / 3 * k))
         for k in range(6)
     ]
-    outline = "l".join(
-        f"{b[0] - a[0]:.1f} {b[1] - a[1]:.1f}" for a, b in pairwise(corners)
-    )
+    outline = "l".join(f"{b[0] - a[0]:.1f} {b[1] - a[1]:.1f}" for a, b in pairwise(corners))
     box = f'viewBox="0 0 {_WIDTH} {height + 26:.0f}"'
     parts = [f'<svg class="chart map" {box} role="img" aria-label="{escape(heading)}">']
     for cell in cells.to_dict("records"):
@@ -175,7 +172,7 @@ def _draw(
         y = (tall - (cell["north"] - south)) * scale + corners[0][1]
         few = cell["sales"] < FEWEST_SALES
         number = int(np.searchsorted(limits, cell[column], side="right"))
-        told = "fewer than 5 sales" if few else f"{cell['sales']} sales, {words[number]}"
+        told = f"fewer than {FEWEST_SALES} sales" if few else f"{cell['sales']} sales, {words[number]}"
         parts.append(
             f'<path class="{"few" if few else f"c{number}"}" d="M{x:.1f} {y:.1f}l{outline}z">'
             f"<title>{told}</title></path>"
@@ -198,14 +195,15 @@ def _scale_bar(scale: float, bottom: float) -> str:
 
 
 def _radius(east: np.ndarray, north: np.ndarray) -> float:
-    """Metres from the middle of a cell to its corners, so that cells hold enough sales."""
-    wanted = min(max(len(east) / _SALES_PER_CELL, _FEWEST_CELLS), _MOST_CELLS)
+    """Metres from the middle of a cell to its corners: as small as leaves most sales in coloured cells."""
     spans = [float(np.diff(np.quantile(side, [_EDGE, 1 - _EDGE]))[0]) for side in (east, north)]
-    radius = max(*spans, 100.0) / 4
+    radius = max(*spans, 100.0) / 3
     for _ in range(60):
-        if len(hexagon_counts(east, north, radius)[1]) >= wanted:
+        counts = hexagon_counts(east, north, 0.9 * radius)[1]
+        coloured = counts[counts >= FEWEST_SALES].sum() / len(east)
+        if len(counts) > _MOST_CELLS or coloured < _COLOURED:
             break
-        radius *= 0.88
+        radius *= 0.9
     return radius
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from housevis.pricing.metrics import IAAO_RANGES, within_iaao_range
 from housevis.views.charts import agreement_chart, error_chart, hexagon_shape
 from housevis.views.data import check_out_of_sample
 from housevis.views.driver_tables import driver_matrices, place_rows, place_sentences
+from housevis.views.market_map import FEWEST_SALES
 from housevis.views.ratio_tables import overall_sentences, ratio_tables
 from housevis.views.report_data import RatioStatistics, ReportData
 from housevis.views.report_evidence import shown_evidence
@@ -39,6 +42,8 @@ RATIO_ROWS = (
     ("prb", "PRB", "Price-related bias: change of the ratio when the value doubles"),
 )
 """Rows of the ratio study: field, name, meaning."""
+
+_CONTENTS_HERE = "<!-- contents -->"
 
 FORMATS = {"median_ratio": "{:.3f}", "cod": "{:.1f}", "prd": "{:.3f}", "prb": "{:+.3f}"}
 """Decimals of a figure of the ratio study."""
@@ -97,7 +102,7 @@ def render_report(data: ReportData) -> str:
     rejected = sum(data.rejects.values())
     attention = data.pictures.attention if data.pictures else ()
     deviation = data.pictures.backbone_deviation if data.pictures else ""
-    return environment.get_template("report.html.jinja").render(
+    page = environment.get_template("report.html.jinja").render(
         data=data,
         icon=ICON,
         style=Markup(style),  # noqa: S704
@@ -118,12 +123,14 @@ def render_report(data: ReportData) -> str:
         evidence=data.evidence,
         shown=shown,
         nominal=data.interval,
-        radius=_map_radius(data),
+        fewest=FEWEST_SALES,
+        cell_width=_cell_width(data),
         rejects=_counted(data.rejects, REJECT_LABELS),
         tiles=_counted(data.pictures.tiles, TILE_LABELS) if data.pictures else [],
         stages=[(label(name, STAGE_LABELS), seconds) for name, seconds in data.stages.items()],
         seconds=sum(data.stages.values()),
     )
+    return page.replace(_CONTENTS_HERE, _contents(page))
 
 
 def finding(data: ReportData) -> str:
@@ -167,10 +174,20 @@ def _driver_tables(data: ReportData) -> dict[str, Any]:
     }
 
 
-def _map_radius(data: ReportData) -> float | None:
-    """Metres from the middle of a cell of the maps to its corners."""
+def _cell_width(data: ReportData) -> str:
+    """How wide a cell of the maps is, with its unit."""
     cells = data.evidence.cells if data.evidence is not None else None
-    return float(cells["radius"].iloc[0]) if cells is not None and len(cells) else None
+    if cells is None or cells.empty:
+        return ""
+    metres = math.sqrt(3) * float(cells["radius"].iloc[0])
+    return f"{metres / 1000:.1f} km" if metres >= 950 else f"{round(metres, -1):.0f} m"
+
+
+def _contents(page: str) -> Markup:
+    """Links to the sections of a page, in their order."""
+    found = re.findall(r'<h2 id="([\w-]+)">(.*?)</h2>', page, flags=re.DOTALL)
+    links = "".join(f'<li><a href="#{name}">{" ".join(text.split())}</a></li>' for name, text in found)
+    return Markup(f'<nav class="contents" aria-label="Contents"><ol>{links}</ol></nav>')  # noqa: S704
 
 
 def _driver_rows(data: ReportData) -> list[dict[str, Any]]:

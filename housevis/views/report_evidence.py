@@ -157,16 +157,22 @@ def _gain_tables(gain: pd.DataFrame, currency: str) -> list[GainTable]:
             continue
         largest = found.sort_values("sales", ascending=False, kind="stable").head(MOST_ROWS)
         shown = largest.sort_values("position")
-        rows = tuple(_gain_row(row, currency) for row in shown.to_dict("records"))
+        rows = tuple(_gain_row(row, currency, gain_reach(gain)) for row in shown.to_dict("records"))
         tables.append(GainTable(heading, column, rows, len(found) - len(rows)))
     return tables
 
 
-def _gain_row(row: dict[str, Any], currency: str) -> dict[str, Any]:
+def gain_reach(gain: pd.DataFrame) -> float:
+    """Where the drawn intervals of gains end on both sides: a round fraction that holds most of them."""
+    judged = gain.loc[gain["verdict"] != NOT_JUDGED, ["low", "high"]].abs().max(axis=1)
+    widest = float(judged.quantile(0.95)) if len(judged) else 0.0
+    return next((reach for reach in (0.02, 0.05, 0.1, 0.2, 0.3, 0.5) if reach >= widest), 1.0)
+
+
+def _gain_row(row: dict[str, Any], currency: str, reach: float) -> dict[str, Any]:
     name = row["group"]
     if not math.isnan(row["from"]):
         name = _range(row["from"], row["to"], currency)
-    reach = 0.10
     start = 50 + 50 * max(-1.0, min(row["low"] / reach, 1.0))
     end = 50 + 50 * max(-1.0, min(row["high"] / reach, 1.0))
     middle = 50 + 50 * max(-1.0, min(row["gain"] / reach, 1.0))
@@ -189,10 +195,12 @@ def _gain_sentence(gain: pd.DataFrame) -> str:
     groups = gain[(gain["by"] != ALL) & gain["by"].isin(list(_GAIN_HEADINGS))]
     judged = groups[groups["verdict"] != NOT_JUDGED]
     counts = judged["verdict"].value_counts()
+    reach = points(gain_reach(gain)).lstrip("+")
     return (
         f"Of {len(judged)} groups that are judged, the pictures help in {counts.get('helps', 0)} and hurt in "
         f"{counts.get('hurts', 0)} with an interval clear of zero. Of so many groups about "
-        f"{max(round(len(judged) * 0.05), 1)} would be clear of zero by chance alone."
+        f"{max(round(len(judged) * 0.05), 1)} would be clear of zero by chance alone. The line is the paired "
+        f"95 % interval, from −{reach} to +{reach} points with zero in the middle."
     )
 
 
@@ -212,7 +220,8 @@ def _moved(evidence: Evidence, currency: str) -> tuple[list[dict[str, Any]], str
                 "estimate": money(row["estimate"], currency, digits=4),
                 "without": money(row["without_picture"], currency, digits=4),
                 "amount": money(row["picture"], currency, digits=3, signed=True),
-                "share": f"{100 * row['picture_share']:+.0f} %".replace("-", "−"),
+                "share": f"{100 * row['picture_effect']:+.0f} %".replace("-", "−"),
+                "around": _around(row.get("surroundings"), currency),
                 "nearer": abs(math.log(row["estimate"] / row["price"]))
                 < abs(math.log(row["without_picture"] / row["price"])),
                 "raises": row["picture"] > 0,
@@ -223,6 +232,13 @@ def _moved(evidence: Evidence, currency: str) -> tuple[list[dict[str, Any]], str
         return cards, "", ("", "")
     ends = tuple(money(sign * drawn.most, currency, digits=2, signed=True) for sign in (-1, 1))
     return cards, drawn.legend, (ends[0], ends[1])
+
+
+def _around(amount: float | None, currency: str) -> str:
+    """What the pictures around a house add, which its own map cannot show."""
+    if amount is None or math.isnan(amount) or amount == 0:
+        return ""
+    return money(amount, currency, digits=3, signed=True)
 
 
 def _miss_tables(misses: pd.DataFrame, currency: str) -> list[tuple[str, list[dict[str, str]]]]:
