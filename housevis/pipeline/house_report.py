@@ -253,7 +253,7 @@ def _comparables(
     if table is None:
         return None
     sales = sold.sales.set_index("sale_id", drop=False)
-    found = []
+    found: list[HouseComparable] = []
     for row in table[table["sale_id"] == sale_id].sort_values("rank").to_dict("records"):
         if row["comparable_sale_id"] not in sales.index:
             continue
