@@ -120,11 +120,11 @@ def _matrix(table: pd.DataFrame, heading: str, column: str, currency: str) -> Dr
 
 def _left_out(groups: int, drivers: int) -> str:
     parts = [
-        f"{count} {word}{'' if count == 1 else 's'} more"
+        f"{count} {word}{'' if count == 1 else 's'}"
         for count, word in ((groups, "group"), (drivers, "driver"))
         if count
     ]
-    return f"In the exported table: {' and '.join(parts)}." if parts else ""
+    return f"In the exported table: {' and '.join(parts)} more." if parts else ""
 
 
 def _shown_drivers(everything: pd.DataFrame) -> list[str]:

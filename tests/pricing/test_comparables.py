@@ -291,3 +291,16 @@ def test_it_is_an_estimator_of_scikit_learn() -> None:
     copy = clone(fitted)
     assert copy.get_params() == {"neighbours": 10, "attributes": ["area_m2"]}
     assert not hasattr(copy, "sales_")
+
+
+def test_a_changed_house_is_still_told_from_its_own_sale() -> None:
+    sales = town(300)
+    fitted = ComparableSales().fit(sales, sales["log_price"])
+    listed = sales.loc[[7, 8]].assign(house_id=["new listing", "h8"])
+    changed = listed.assign(bathrooms=listed["bathrooms"] + 1)
+    assert "h7" in set(fitted.comparables(changed.iloc[[0]])["house_id"])
+    ids = fitted.known_house_ids(listed)
+    assert ids.tolist() == ["h7", "h8"]
+    assert "h7" not in set(fitted.comparables(changed.iloc[[0]].assign(house_id=ids[:1]))["house_id"])
+    stranger = listed.assign(latitude=47.0)
+    assert fitted.known_house_ids(stranger).tolist() == ["new listing", "h8"]
