@@ -18,6 +18,8 @@ from housevis.pipeline.comparables import drop_houses as drop_from_comparables
 from housevis.pipeline.explaining import GRAD_WEIGHTS
 from housevis.pipeline.exporting import known_exports
 from housevis.pipeline.geo_files import drop_houses as drop_from_file
+from housevis.pipeline.report_tables import drop_houses as drop_from_tables
+from housevis.pipeline.report_tables import report_shows
 from housevis.pipeline.sold import POOL
 from housevis.pipeline.sold_contributions import CONTRIBUTIONS
 from housevis.pipeline.validation_parts import PARTS
@@ -61,6 +63,10 @@ def remove_from_run(run: Run, house_ids: Collection[str]) -> Counter[str]:
         if len(kept) < len(database):
             kept.save(path)
             removed["grad-weights"] += len(database) - len(kept)
+    if report_shows(run, house_ids):
+        run.report.unlink(missing_ok=True)
+        removed["reports that showed them"] += 1
+    removed["rows of report tables"] += drop_from_tables(run, house_ids)
     removed["attention maps"] += drop_houses(run.maps, house_ids)
     shown = remove_from_atlas(run.atlas, house_ids)
     removed["houses on maps"] += shown.sales

@@ -22,6 +22,9 @@ TABLES: Final = "tables"
 
 INDEX: Final = "index.json"
 
+SINGLE_HOUSES: Final = ("picture_moved_most", "biggest_misses")
+"""Tables of the houses that the report shows one by one."""
+
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -102,6 +105,12 @@ def kept_tables(run: Run) -> list[ReportTable]:
         )
         for name in names
     ]
+
+
+def report_shows(run: Run, house_ids: Collection[str]) -> bool:
+    """Whether the report of a run shows one of some houses by itself, with its picture or as a miss."""
+    tables = [read_table(run, name) for name in SINGLE_HOUSES]
+    return any(table["house_id"].isin(set(house_ids)).any() for table in tables if table is not None)
 
 
 def drop_houses(run: Run, house_ids: Collection[str]) -> int:

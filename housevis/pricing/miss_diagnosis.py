@@ -82,7 +82,8 @@ class Wording:
             return f"{value * _FEET:,.0f} ft²" if self.areas_in_feet else f"{value:,.0f} m²"
         if attribute.startswith("yr_") or "year" in attribute:
             return f"{value:.0f}" if value else "none"
-        return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
+        whole = float(value).is_integer() or abs(value) >= 100
+        return f"{value:,.0f}" if whole else f"{value:,.2f}"
 
     def per_area(self, price_per_m2: float) -> str:
         """A price per area with its unit."""
