@@ -86,6 +86,7 @@ def waterfall_chart(
     estimate: float,
     currency: str,
     *,
+    pointer: str = "",
     width: float = 700.0,
     row: float = 19.0,
 ) -> Markup:
@@ -99,6 +100,7 @@ def waterfall_chart(
             they add up to the estimate.
         estimate: Currency.
         currency: ISO 4217 code.
+        pointer: What stands behind the picture's name, to point to its map.
         width: Width of the drawing in its own units.
         row: Height of a row in its own units.
     """
@@ -144,7 +146,7 @@ def waterfall_chart(
             f'<rect class="{kind}{" picture" if is_picture else ""}" x="{min(begin, end):.1f}" y="{top:.1f}" '
             f'width="{max(abs(end - begin), 1.2):.1f}" height="{0.72 * row:.1f}" rx="1.5"/>'
         )
-        words = f"{shortened(name, 18)} ▸ value map" if is_picture else shortened(name)
+        words = shortened(name) + (pointer if is_picture else "")
         line(
             number, words, money(amount, currency, digits=3, signed=True), "strong" if is_picture else "plain"
         )

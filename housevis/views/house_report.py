@@ -207,27 +207,30 @@ def render_house_report(data: HouseReportData) -> str:
     comparables = data.comparables or ()
     adjusted = [one.adjusted_price for one in comparables]
     photo = data.pictures.photo if data.pictures else None
-    drivers = driver_steps(data.drivers)
+    shown = data.drivers if data.used_picture else [each for each in data.drivers if each[0] != _PICTURE]
+    drivers = driver_steps(shown)
+    value = _value_map(data, photo) if photo else None
+    row = min(27.0, (240.0 if photo else 420.0) / (len(drivers) + 2))
+    pointer = " ▸ value map" if value is not None and value["uri"] else ""
     return environment.get_template("house_report.html.jinja").render(
         data=data,
         icon=ICON,
         style=Markup(style),  # noqa: S704
         error=data.estimate / data.price - 1,
         range_drawing=range_chart(data.estimate, data.low, data.high, data.price, adjusted, data.currency),
-        waterfall=waterfall_chart(
-            data.base,
-            drivers,
-            data.estimate,
-            data.currency,
-            row=min(27.0, (240.0 if photo else 420.0) / (len(drivers) + 2)),
-        ),
+        waterfall=waterfall_chart(data.base, drivers, data.estimate, data.currency, pointer=pointer, row=row),
         photo=_photo(photo) if photo else None,
-        value=_value_map(data, photo) if photo else None,
+        value=value,
         attention=_attention(data.pictures) if data.pictures and photo else None,
         picture_amount=sum(amount for name, amount in data.drivers if name == _PICTURE),
         comparables=[_comparable(one, data.valuation_date) for one in comparables],
         middle=float(np.median(adjusted)) if adjusted else None,
-        locator=locator_chart(data.place, [one.place for one in comparables], data.around)
+        locator=locator_chart(
+            data.place,
+            [one.place for one in comparables],
+            data.around,
+            **({} if photo else {"width": 700.0, "height": 330.0}),
+        )
         if comparables
         else None,
         some_after=any(one.sale_date > data.valuation_date for one in comparables),
