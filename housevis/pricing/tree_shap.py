@@ -164,7 +164,7 @@ def _tree_contributions(tree: _Tree, columns: Array, features: int) -> Array:
     for bits, some in groupby(tree.leaves, key=lambda leaf: len(leaf.features)):
         leaves = list(some)
         codes = [_codes(leaf, sides, count) for leaf in leaves]
-        if bits <= _MOST_BITS:
+        if bits <= _MOST_BITS and 1 << bits <= max(count // 4, 32):
             tables.append(_leaf_tables(leaves, _every_pattern(bits), features))
             starts = [position << bits for position in range(len(leaves))]
         else:
@@ -172,7 +172,7 @@ def _tree_contributions(tree: _Tree, columns: Array, features: int) -> Array:
             for position, leaf in enumerate(leaves):
                 seen, codes[position] = np.unique(codes[position], return_inverse=True)
                 starts.append(sum(map(len, tables[len(tables) - position :])))
-                tables.append(_leaf_tables([leaf], (seen[:, None] >> np.arange(bits)) & 1 == 1, features))
+                tables.append(_leaf_tables([leaf], _patterns(seen, bits), features))
         for start, code in zip(starts, codes, strict=True):
             np.add(code, offset + start, out=rows[number], casting="unsafe")
             number += 1
@@ -213,7 +213,7 @@ def _codes(leaf: _Leaf, sides: tuple[Bools, Bools], count: int) -> Integers | ND
 
 
 def _leaf_tables(leaves: Sequence[_Leaf], patterns: Bools, features: int) -> Array:
-    """What leaves with d features on their path add to the F features ``(leaves P, F)``, for P patterns each.
+    """What m leaves with d features on their path add to F features ``(m P, F)``, for P patterns ``(d, P)``.
 
     With `o` whether a feature is followed and `z` the share that goes on
     where it is absent, feature j gets ``value (o_j - z_j)`` times the
@@ -222,25 +222,29 @@ def _leaf_tables(leaves: Sequence[_Leaf], patterns: Bools, features: int) -> Arr
     The integrand is a polynomial below degree d, so that d / 2 points of
     Gauss and Legendre give it exactly; no term is below 0 and none cancels.
     """
-    shares = np.stack([leaf.shares for leaf in leaves])[:, None, :]
-    values = np.array([leaf.value for leaf in leaves])[:, None, None]
-    points, weights = _gauss_legendre((patterns.shape[1] + 1) // 2)
-    factors = shares[..., None] * (1 - points) + patterns[:, :, None] * points
-    others = factors.prod(axis=2)[:, :, None, :] / factors
-    table = np.zeros((len(leaves), len(patterns), features))
-    where = np.stack([leaf.features for leaf in leaves])[:, None, :]
-    np.put_along_axis(
-        table,
-        np.broadcast_to(where, (len(leaves), len(patterns), patterns.shape[1])),
-        values * (patterns - shares) * (others @ weights),
-        axis=2,
-    )
+    shares = np.array([leaf.shares for leaf in leaves])
+    values = np.array([leaf.value for leaf in leaves])
+    where = np.array([leaf.features for leaf in leaves])
+    points, weights = _gauss_legendre((len(patterns) + 1) // 2)
+    followed = patterns[None, :, None, :] * points[:, None]
+    factors = (shares[:, :, None] * (1 - points))[..., None] + followed
+    others = factors.prod(axis=1)[:, None] / factors
+    others *= weights[:, None]
+    effects = others.sum(axis=2)
+    effects *= values[:, None, None] * (patterns - shares[:, :, None])
+    table = np.zeros((len(leaves), patterns.shape[1], features))
+    table[np.arange(len(leaves))[:, None], :, where] = effects
     return table.reshape(-1, features)
 
 
 @cache
 def _every_pattern(bits: int) -> Bools:
-    return (np.arange(1 << bits)[:, None] >> np.arange(bits)) & 1 == 1
+    return _patterns(np.arange(1 << bits), bits)
+
+
+def _patterns(codes: Integers | NDArray[np.int32], bits: int) -> Bools:
+    """Which features are followed ``(bits, P)``, of codes ``(P,)``."""
+    return (codes >> np.arange(bits)[:, None]) & 1 == 1
 
 
 @cache
