@@ -13,6 +13,7 @@ import pandas as pd
 from data_pipeline.archive import TileArchive
 from data_pipeline.frames import HouseImage
 from db.store import last_step
+from housevis.core.config import Config
 from housevis.pipeline.attention import AttentionMaps
 from housevis.pipeline.embedding import PictureLoader, house_places
 from housevis.pipeline.evaluating import stage_seconds
@@ -49,6 +50,8 @@ def report_evidence(
     """
     config = project.config
     table = judged_sales(config, sold, read_parquet(run.estimates))
+    if config.uses_pictures:
+        table = table.merge(_picture_scores(run, sold), on="sale_id", how="left", validate="one_to_one")
     attributes = list(run.record["config"]["pricing"]["attributes"])
     tables = report_tables(config, table, attributes)
     level = _market_level(run, tables)
@@ -58,6 +61,7 @@ def report_evidence(
     tables["model_card"] = pd.DataFrame(
         [(row.item, sentence) for row in card for sentence in row.says], columns=["item", "says"]
     )
+    tables["settings"] = _settings(config)
     tables |= _run_tables(project, run, studies)
     if maps is not None and len(maps.houses):
         around = maps.houses.drop_duplicates("sale_id").set_index("sale_id")["surroundings"]
@@ -106,6 +110,30 @@ def others_digest(run: Run, own: Mapping[str, Any]) -> dict[str, str]:
     """Digests of the estimates and of the tables that other parts keep, so that the report follows them."""
     others = [path for path in sorted((run.folder / TABLES).glob("*.parquet")) if path.stem not in own]
     return {path.stem: _digest(path) for path in [run.estimates, *others] if path.is_file()}
+
+
+def _picture_scores(run: Run, sold: SoldHouses) -> pd.DataFrame:
+    """How dear the ranker takes the later sales to be from their pictures alone; more is dearer."""
+    chosen = ~sold.is_earlier & (sold.image_keys != "")
+    ranker = ValuationModel.load(run.evaluation / EARLIER).picture_ranker()
+    scores = ranker.score(sold.pooled[chosen]) if chosen.any() else np.empty(0)
+    return pd.DataFrame({"sale_id": sold.sales.loc[chosen, "sale_id"], "picture_score": scores.astype(np.float64)})
+
+
+def _settings(config: Config) -> pd.DataFrame:
+    """What somebody who recomputes the report has to know besides the estimates."""
+    rows = {
+        "seed": config.seed,
+        "bootstrap": config.pricing.bootstrap,
+        "interval": config.pricing.interval,
+        "currency": config.listings.currency,
+        "area_unit": config.listings.area_unit,
+        "area": config.ratio_studies.area or "",
+        "kind": config.ratio_studies.kind or "",
+        "attributes": ", ".join(config.pricing.attributes),
+        "pictures": "yes" if config.uses_pictures else "no",
+    }
+    return pd.DataFrame([(name, str(value)) for name, value in rows.items()], columns=["setting", "value"])
 
 
 def _run_tables(project: Project, run: Run, studies: pd.DataFrame | None) -> dict[str, pd.DataFrame]:

@@ -141,6 +141,7 @@ HOLDS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
             "base": f"base price that the drivers start from, {AMOUNT}",
             "sample": "later sale: after all sales learned from; cross-fitted: by a model of the other folds",
             "picture_effect": "by how much the picture makes the estimate higher, fraction",
+            "picture_score": "how dear the ranker takes a later sale to be from its picture alone, no unit",
             "area_m2": "living area, m²",
             "latitude": "degrees, EPSG:4326",
             "longitude": "degrees, EPSG:4326",
@@ -263,6 +264,7 @@ HOLDS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
         {"area": FRACTION, "attention": FRACTION, "ratio": "attention / area", "money": AMOUNT},
     ),
     "model_card": ("The model card, a sentence per row.", {}),
+    "settings": ("What has to be known besides the estimates to recompute the report.", {}),
 }
 """Table -> what it holds, and what its columns mean."""
 
