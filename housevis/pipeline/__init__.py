@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from housevis.pipeline.exporting import export
     from housevis.pipeline.finetuning import finetune
     from housevis.pipeline.gallery_page import gallery
-    from housevis.pipeline.house_report import house_report
+    from housevis.pipeline.house_pages import house_report
     from housevis.pipeline.new_houses import estimate, explain_listings
     from housevis.pipeline.pages import atlas, serve
     from housevis.pipeline.ratio_studies import export_ratio_studies
@@ -45,7 +45,7 @@ _MODULES = {
     "export_report_tables": "report_page",
     "finetune": "finetuning",
     "gallery": "gallery_page",
-    "house_report": "house_report",
+    "house_report": "house_pages",
     "ingest": "data_steps",
     "plan_tiles": "data_steps",
     "plan_removal": "removal",

@@ -17,6 +17,8 @@ _LONGEST_LABEL: Final = 30
 _METRES_PER_DEGREE: Final = 6_371_008.8 * math.pi / 180
 _SMALLEST_REACH: Final = 120.0
 _DISC: Final = 9.0
+_SCALE_ROOM: Final = 18.0
+"""Room at the foot of the little map for its scale."""
 
 
 def shortened(text: str, most: int = _LONGEST_LABEL) -> str:
@@ -180,11 +182,12 @@ def locator_chart(
     corners = np.vstack([near, np.zeros((1, 2))])
     lowest, highest = corners.min(axis=0), corners.max(axis=0)
     size = np.maximum(highest - lowest, _SMALLEST_REACH)
-    unit = float(((np.array([width, height]) - 4 * _DISC - 8) / size).min())
+    room = np.array([width, height - _SCALE_ROOM])
+    unit = float(((room - 4 * _DISC - 8) / size).min())
     centre = (lowest + highest) / 2
 
     def on_page(metres: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.array([width, height]) / 2 + (metres - centre) * np.array([unit, -unit])
+        return room / 2 + (metres - centre) * np.array([unit, -unit])
 
     middle = on_page(np.zeros((1, 2)))[0]
 
@@ -194,13 +197,13 @@ def locator_chart(
         f'<rect class="ground" x="0.5" y="0.5" width="{width - 1:g}" height="{height - 1:g}" rx="6"/>'
     ]
     others = on_page(_metres(house, around))
-    inside = ((others > 5) & (others < np.array([width, height]) - 5)).all(axis=1)
+    inside = ((others > 5) & (others < room - 2)).all(axis=1)
     parts += [f'<circle class="other" cx="{x:.1f}" cy="{y:.1f}" r="1.5"/>' for x, y in others[inside]]
     true = on_page(places)
     edge = np.array([_DISC + 3, _DISC + 3])
-    shown = np.clip(true, edge, np.array([width, height]) - edge)
+    shown = np.clip(true, edge, room - edge)
     outside = np.abs(shown - true).max(axis=1) > 1 if len(true) else np.zeros(0, dtype=bool)
-    discs = _apart(shown, middle, edge, np.array([width, height]) - edge)
+    discs = _apart(shown, middle, edge, room - edge)
     for number, (disc, place) in enumerate(zip(discs, shown, strict=True), start=1):
         if not outside[number - 1] and np.hypot(*(disc - place)) > 2:
             parts.append(
