@@ -117,7 +117,9 @@ def _picture_scores(run: Run, sold: SoldHouses) -> pd.DataFrame:
     chosen = ~sold.is_earlier & (sold.image_keys != "")
     ranker = ValuationModel.load(run.evaluation / EARLIER).picture_ranker()
     scores = ranker.score(sold.pooled[chosen]) if chosen.any() else np.empty(0)
-    return pd.DataFrame({"sale_id": sold.sales.loc[chosen, "sale_id"], "picture_score": scores.astype(np.float64)})
+    return pd.DataFrame(
+        {"sale_id": sold.sales.loc[chosen, "sale_id"], "picture_score": scores.astype(np.float64)}
+    )
 
 
 def _settings(config: Config) -> pd.DataFrame:
