@@ -101,7 +101,9 @@ def main() -> None:
     processor = sum(each["processor_seconds"] for each in models)
     own = 1000 * processor / houses
     print(f"{houses:,} houses: {seconds:.1f} s, {processor:.1f} s of processor")
-    facts = result_facts() | {"command": f"python benchmarks/tree_shap.py RUNS --config {options.config}"}
+    facts = result_facts() | {
+        "command": f"python benchmarks/tree_shap.py RUNS --config examples/{options.config.name}"
+    }
     figures = {
         "load_before": load,
         "houses": houses,

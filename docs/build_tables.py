@@ -31,6 +31,7 @@ import lender_tables
 import market_tables
 import method_tables
 import price_tables
+import report_tables
 import table2_tables
 import town_tables
 import validation_tables
@@ -332,6 +333,7 @@ TABLES: dict[str, Table] = {
     "million-listings": Table(etl_tables.million_listings, "million-listings.json"),
     "other-markets": Table(other_markets, "other-markets.json"),
     "planted-drivers": Table(town_tables.planted_drivers, "planted-drivers.json"),
+    "report-cost": Table(report_tables.report_cost, "report-cost.json"),
     "price-model": Table(price_tables.price_model, "price-model.json"),
     "providers": Table(code_tables.providers),
     "regularisation": Table(regularisation, "ranker-penalty.json"),
@@ -347,6 +349,7 @@ TABLES: dict[str, Table] = {
     "validation-king-county": Table(validation_tables.validation, "validation-king-county.json"),
     "validation-sample-market": Table(validation_tables.validation, "validation-sample-market.json"),
     "table2-strongest": Table(table2_tables.strongest, "table2.json"),
+    "tree-shap": Table(price_tables.tree_shap, "tree-shap.json"),
     "transfer-cost": Table(database_tables.transfer_cost, "transfer-cost.json"),
     "randomisation": Table(house_map_tables.randomisation, "randomisation.json"),
     "value-maps": Table(house_map_tables.value_maps, "value-maps.json"),

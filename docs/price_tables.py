@@ -1,4 +1,4 @@
-"""Table of the parts of the strongest attributes-only price model."""
+"""Tables of the price model: what its parts bring, and what exact drivers cost."""
 
 from __future__ import annotations
 
@@ -26,3 +26,25 @@ def price_model(figures: Mapping[str, Any]) -> str:
     header = ["attributes", "model", "by house", "forward", "later sales", "gain there, 95 % interval"]
     table = markdown_table([*header, "MdAPE there", "median ratio there"], rows)
     return f"{table}\n\nCommand: `{figures['command']}`."
+
+
+def tree_shap(figures: Mapping[str, Any]) -> str:
+    """Time and exactness of the drivers of all sold houses."""
+    peer, machine = figures["lightgbm"], figures["machine"]
+    rows = [
+        ["houses, each explained by the model that has not seen its sale", f"{figures['houses']:,}"],
+        ["trees of a model, features", f"{peer['trees']:,}, {peer['features']}"],
+        ["seconds for all", f"{figures['seconds']:.1f}"],
+        ["processor time a house, ms", f"{figures['processor_milliseconds_a_house']:.2f}"],
+        ["the same by LightGBM, ms", f"{peer['processor_milliseconds_a_house']:.2f}"],
+        ["largest difference to LightGBM's values, log units", f"{peer['worst_difference_log']:.0e}"],
+        [
+            f"largest difference of base and drivers to the estimate, {figures['currency']}",
+            f"{figures['worst_difference']:.0e}",
+        ],
+        ["houses where it reaches half a cent", f"{figures['differing_by_a_cent']:,}"],
+    ]
+    table = markdown_table(["figure", "value"], rows)
+    where = f"{machine['processor']}, one thread of {machine['cores']} cores"
+    load = f"load {figures['load_before']:.1f} before"
+    return f"{table}\n\nMachine: {where}, {load}. Command: `{figures['command']}`."
