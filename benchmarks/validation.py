@@ -4,9 +4,7 @@
     python benchmarks/validation.py examples/king-county.toml
 
 The folder of the runs is `runs`, or that of the environment variable
-HOUSEVIS_RUNS. A stopped measurement goes on where it was; the seconds are
-then those of the last call alone, and so is the number of fits. They are
-wall-clock seconds, whatever else the machine does.
+HOUSEVIS_RUNS. A stopped measurement goes on where it was.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ from housevis.core.errors import HousevisError
 from housevis.core.progress import console, error_console
 from housevis.pipeline.project import open_project
 from housevis.pipeline.validating import ORIGINS, validate
-from housevis.pricing.validation import TESTS
+from housevis.pricing.validation import EVERYTHING, REFERENCES, TESTS
 from housevis.runs import find_run, read_parquet, write_json
 
 
@@ -52,17 +50,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for line in result.lines:
         console.print(line, markup=False)
     split = run.steps()["train"]["figures"]
+    table = read_parquet(Path(result.figures["file"]))
+    refitted = table[table["test"].isin(REFERENCES) & (table["part"] != EVERYTHING) & table["is_run_model"]]
     figures = {
         **result_facts(),
         "name": config.name,
-        "attributes": list(config.pricing.attributes),
+        "pricing": config.pricing.model_dump(mode="json"),
         "uses_pictures": config.uses_pictures,
         "origins": options.origins,
-        "seconds": round(result.seconds, 1),
-        "fits": result.figures["fits"],
+        "fits": len(refitted),
         "train_seconds": run.steps()["train"]["seconds"],
         **{name: split[name] for name in ("sales", "earlier_sales", "later_sales", "cutoff")},
-        "rows": plain_rows(read_parquet(Path(result.figures["file"]))),
+        "rows": plain_rows(table),
     }
     write_json(options.out or RESULTS / f"validation-{config.name}.json", figures)
     return 0

@@ -25,7 +25,7 @@ def validation(figures: Figures) -> str:
             "The run's model, part by part:",
             markdown_table(part_header, [_part(row) for row in parts]),
             f"{figures['sales']:,} sales, {figures['earlier_sales']:,} of them before "
-            f"{figures['cutoff']}. Attributes: {', '.join(figures['attributes'])}. "
+            f"{figures['cutoff']}. Attributes: {', '.join(figures['pricing']['attributes'])}. "
             f"Command: `{figures['command']}`, {figures['fits']} fits; the run's own `train` took "
             f"{figures['train_seconds']:,.0f} s. "
             f"Machine: {machine['processor']}, {machine['cores']} cores.",
