@@ -177,7 +177,8 @@ class SupportingSales:
         near = next(NearestSales(training, known).search(places, own[:, None], NEAR))
         pictures = self._training.pictures[side.rows]
         likeness = _products(houses.pictures[rows], pictures)
-        likeness[known[None, :] == own[:, None]] = -np.inf
+        if likeness.size:
+            likeness[known[None, :] == own[:, None]] = -np.inf
         candidates = np.hstack([near.sales, _largest(likeness, ALIKE)])
         there = candidates >= 0
         chord = np.linalg.norm(places[:, None, :] - training[candidates], axis=2)

@@ -182,6 +182,20 @@ def test_a_house_without_picture_is_compared_by_the_trees_without_pictures(
     assert table.drop(index=blind)["picture_likeness"].between(0, 1).all()
 
 
+def test_a_market_without_pictures_has_comparables_too(known: tuple[pd.DataFrame, np.ndarray]) -> None:
+    sales, nothing = known[0], np.empty((len(known[0]), 0), np.float32)
+    model = HousePriceModel(attributes=ATTRIBUTES, rounds=40, minimum_leaf=5, num_threads=1)
+    model.fit(model_table(sales, ATTRIBUTES, nothing), sales["price"])
+    space = PictureSpace.fit(nothing)
+    houses = Houses(
+        sales, model_table(sales, ATTRIBUTES, nothing), space.places(nothing), np.full(len(sales), "")
+    )
+    table = SupportingSales(model, houses).of(houses)
+
+    assert (table.groupby("sale_id").size() == 6).all()
+    assert table["picture_likeness"].isna().all()
+
+
 def test_the_very_same_picture_is_found_wherever_it_lies(
     supporting: SupportingSales, known: tuple[pd.DataFrame, np.ndarray], space: PictureSpace
 ) -> None:
