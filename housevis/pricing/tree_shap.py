@@ -30,6 +30,9 @@ Integers = NDArray[np.int64]
 FEWEST_ROWS: Final = 500
 """For fewer houses LightGBM's own way is faster: tables are made for every leaf, whatever their number."""
 
+MOST_FEATURES: Final = 62
+"""Which features a house follows on a path is kept in the bits of one number."""
+
 _ROWS_AT_ONCE: Final = 65_536
 _MOST_BITS: Final = 10
 """A leaf with more features on its path has a table of the patterns that occur, not of all."""
@@ -44,7 +47,7 @@ def contributions_of(booster: lightgbm.Booster, table: Array) -> Array:
     """Exact Shapley values of a booster's predictions.
 
     Args:
-        booster: A fitted booster of numeric features with constant leaves.
+        booster: A fitted booster of numeric features, at most :data:`MOST_FEATURES`, with constant leaves.
         table: Features ``(n, F)``, NaN where missing.
 
     Returns:
@@ -54,44 +57,53 @@ def contributions_of(booster: lightgbm.Booster, table: Array) -> Array:
     Raises:
         ModelError: The booster splits on categories or has linear leaves.
     """
-    features = booster.num_feature()
     columns = np.ascontiguousarray(np.asarray(table, dtype="float64").T)
-    found = np.zeros((columns.shape[1], features + 1))
+    found = np.zeros((columns.shape[1], booster.num_feature() + 1))
     for tree in _trees(booster.model_to_string()):
-        found[:, -1] += tree.base
-        if len(tree.feature):
-            for start in range(0, len(found), _ROWS_AT_ONCE):
-                part = slice(start, start + _ROWS_AT_ONCE)
-                found[part, :-1] += _tree_contributions(tree, columns[:, part], features)
+        for start in range(0, len(found), _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            _add_contributions(tree, columns[:, part], found[part])
     return found
 
 
 @dataclass(frozen=True)
-class _Leaf:
-    """One leaf: its value, and what its path asks of each feature on it.
+class _Tree:
+    """One tree of M splits; below 0 a child is a leaf, counted from -1.
 
     Attributes:
-        value: Log units.
-        features: The d features on the path.
-        shares: Share of the training sales that go on ``(d,)``, all splits of a feature together.
-        steps: The splits of each feature, as node number, and whether the path goes left there.
+        feature: Feature that each split asks for ``(M,)``.
+        threshold: Houses up to it go left ``(M,)``.
+        kind: LightGBM's decision types ``(M,)``.
+        children: Left and right child ``(2, M)``.
+        shares: Share of the split's training sales that goes left and right ``(2, M)``.
+        values: Values of the leaves, log units.
+        base: Mean value over the training sales.
     """
-
-    value: float
-    features: Integers
-    shares: Array
-    steps: tuple[tuple[tuple[int, bool], ...], ...]
-
-
-@dataclass(frozen=True)
-class _Tree:
-    """One tree of M splits; `feature`, `threshold` and `kind` (LightGBM's decision type) are ``(M,)``."""
 
     feature: Integers
     threshold: Array
     kind: Integers
-    leaves: tuple[_Leaf, ...]
+    children: Integers
+    shares: Array
+    values: Array
     base: float
+
+
+@dataclass(frozen=True)
+class _Leaf:
+    """One leaf, and which houses follow what its path asks.
+
+    Attributes:
+        value: Log units.
+        features: The d features on the path.
+        shares: Share of the training sales that go on, all splits of a feature together.
+        code: For n houses which of the features they follow ``(n,)``, the first in the lowest bit.
+    """
+
+    value: float
+    features: tuple[int, ...]
+    shares: tuple[float, ...]
+    code: Integers
 
 
 def _trees(text: str) -> Iterator[_Tree]:
@@ -105,8 +117,8 @@ def _trees(text: str) -> Iterator[_Tree]:
             )
         values = np.array(fields["leaf_value"].split(), dtype="float64")
         if len(values) == 1:
-            nothing = np.empty(0, dtype=np.int64)
-            yield _Tree(nothing, np.empty(0), nothing, (), float(values[0]))
+            none, no_numbers = np.empty(0, dtype=np.int64), np.empty(0)
+            yield _Tree(none, no_numbers, none, none, no_numbers, values, float(values[0]))
             continue
         integers = {
             name: np.array(fields[name].split(), dtype=np.int64)
@@ -114,73 +126,81 @@ def _trees(text: str) -> Iterator[_Tree]:
                 "split_feature", "decision_type", "left_child", "right_child", "leaf_count", "internal_count",
             )
         }  # fmt: skip
-        counts = integers["leaf_count"]
+        leaves, splits = integers["leaf_count"], integers["internal_count"]
+        children = np.array([integers["left_child"], integers["right_child"]])
+        counts = np.where(children < 0, leaves[np.maximum(~children, 0)], splits[np.maximum(children, 0)])
         yield _Tree(
             integers["split_feature"],
             np.array(fields["threshold"].split(), dtype="float64"),
             integers["decision_type"],
-            tuple(sorted(_leaves(values, integers), key=lambda leaf: len(leaf.features))),
-            float(values @ (counts / integers["internal_count"][0])),
+            children,
+            counts / splits,
+            values,
+            float(values @ (leaves / splits[0])),
         )
 
 
-def _leaves(values: Array, tree: dict[str, Integers]) -> Iterator[_Leaf]:
-    """Walk from the root to each leaf; below 0 a child is a leaf, counted from -1."""
-    pending: list[tuple[int, tuple[tuple[int, bool, float], ...]]] = [(0, ())]
-    while pending:
-        node, path = pending.pop()
-        if node < 0:
-            yield _leaf(float(values[~node]), path, tree["split_feature"])
-            continue
-        for side, left in ((tree["left_child"], True), (tree["right_child"], False)):
-            child = int(side[node])
-            count = tree["leaf_count"][~child] if child < 0 else tree["internal_count"][child]
-            pending.append((child, (*path, (node, left, float(count / tree["internal_count"][node])))))
-
-
-def _leaf(value: float, path: tuple[tuple[int, bool, float], ...], split_feature: Integers) -> _Leaf:
-    share: dict[int, float] = {}
-    steps: dict[int, list[tuple[int, bool]]] = {}
-    for node, left, part in path:
-        feature = int(split_feature[node])
-        share[feature] = share.get(feature, 1.0) * part
-        steps.setdefault(feature, []).append((node, left))
-    return _Leaf(
-        value,
-        np.array(list(share), dtype=np.int64),
-        np.array(list(share.values())),
-        tuple(tuple(some) for some in steps.values()),
-    )
-
-
-def _tree_contributions(tree: _Tree, columns: Array, features: int) -> Array:
-    """Shapley values ``(n, F)`` of one tree, of features ``(F, n)``."""
+def _leaves(tree: _Tree, columns: Array) -> Iterator[_Leaf]:
+    """Walk from the root to each leaf; what two leaves share of their paths is looked at once."""
     goes = _goes_left(tree, columns)
-    sides = (~goes, goes)
+    sides = (goes, ~goes)
+    code = np.zeros(columns.shape[1], dtype=np.int64 if len(columns) > 30 else np.int32)
+    integer = code.dtype.type
+    pending: list[tuple[int, tuple[int, ...], tuple[float, ...], Integers]] = [(0, (), (), code)]
+    feature, children, shares = tree.feature.tolist(), tree.children.tolist(), tree.shares.tolist()
+    while pending:
+        node, path, parts, code = pending.pop()
+        if node < 0:
+            yield _Leaf(float(tree.values[~node]), path, parts, code)
+            continue
+        asked = feature[node]
+        for side in (0, 1):
+            child, part = children[side][node], shares[side][node]
+            if asked in path:
+                bit = path.index(asked)
+                kept = np.multiply(sides[1 - side][node], integer(1 << bit))
+                np.invert(kept, out=kept)
+                kept &= code
+                several = (*parts[:bit], parts[bit] * part, *parts[bit + 1 :])
+                pending.append((child, path, several, kept))
+            else:
+                followed = np.multiply(sides[side][node], integer(1 << len(path)))
+                followed += code
+                pending.append((child, (*path, asked), (*parts, part), followed))
+
+
+def _add_contributions(tree: _Tree, columns: Array, found: Array) -> None:
+    """Add one tree's Shapley values, of features ``(F, n)``, to those found ``(n, F + 1)``."""
+    found[:, -1] += tree.base
+    if not len(tree.feature):
+        return
     count = columns.shape[1]
-    rows = np.empty((len(tree.leaves), count), dtype=np.int32)
+    used = np.unique(tree.feature)
+    column = {int(feature): position for position, feature in enumerate(used)}
+    rows = np.empty((len(tree.values), count), dtype=np.int32)
     tables: list[Array] = []
     number = offset = 0
-    for bits, some in groupby(tree.leaves, key=lambda leaf: len(leaf.features)):
-        leaves = list(some)
-        codes = [_codes(leaf, sides, count) for leaf in leaves]
+    leaves = sorted(_leaves(tree, columns), key=lambda leaf: len(leaf.features))
+    for bits, some in groupby(leaves, key=lambda leaf: len(leaf.features)):
+        group = list(some)
+        where = np.array([[column[feature] for feature in leaf.features] for leaf in group])
         if bits <= _MOST_BITS and 1 << bits <= max(count // 4, 32):
-            tables.append(_leaf_tables(leaves, _every_pattern(bits), features))
-            starts = [position << bits for position in range(len(leaves))]
-        else:
-            starts = []
-            for position, leaf in enumerate(leaves):
-                seen, codes[position] = np.unique(codes[position], return_inverse=True)
-                starts.append(sum(map(len, tables[len(tables) - position :])))
-                tables.append(_leaf_tables([leaf], _patterns(seen, bits), features))
-        for start, code in zip(starts, codes, strict=True):
-            np.add(code, offset + start, out=rows[number], casting="unsafe")
-            number += 1
-        offset = sum(map(len, tables))
+            tables.append(_leaf_tables(group, where, _every_pattern(bits), len(used)))
+            for leaf in group:
+                np.add(leaf.code, offset, out=rows[number], casting="unsafe")
+                number, offset = number + 1, offset + (1 << bits)
+            continue
+        for position, leaf in enumerate(group):
+            seen, code = np.unique(leaf.code, return_inverse=True)
+            tables.append(
+                _leaf_tables([leaf], where[position : position + 1], _patterns(seen, bits), len(used))
+            )
+            np.add(code, offset, out=rows[number], casting="unsafe")
+            number, offset = number + 1, offset + len(seen)
     picks = np.ascontiguousarray(rows.T).ravel()
-    ends = np.arange(0, len(picks) + 1, len(tree.leaves), dtype=np.int32)
+    ends = np.arange(0, len(picks) + 1, len(rows), dtype=np.int32)
     taken = csr_array((np.ones(len(picks)), picks, ends), shape=(count, offset))
-    return np.asarray(taken @ np.concatenate(tables))
+    found[:, used] += taken @ np.concatenate(tables)
 
 
 def _goes_left(tree: _Tree, columns: Array) -> Bools:
@@ -201,19 +221,10 @@ def _goes_left(tree: _Tree, columns: Array) -> Bools:
     return goes
 
 
-def _codes(leaf: _Leaf, sides: tuple[Bools, Bools], count: int) -> Integers | NDArray[np.int32]:
-    """Which features on a leaf's path n houses follow ``(n,)``, the first feature in the lowest bit."""
-    code = np.zeros(count, dtype=np.int32 if len(leaf.features) < 31 else np.int64)
-    for bit, steps in enumerate(leaf.steps):
-        follows = sides[steps[0][1]][steps[0][0]]
-        for node, left in steps[1:]:
-            follows = follows & sides[left][node]
-        code += np.multiply(follows, code.dtype.type(1 << bit))
-    return code
-
-
-def _leaf_tables(leaves: Sequence[_Leaf], patterns: Bools, features: int) -> Array:
+def _leaf_tables(leaves: Sequence[_Leaf], where: Integers, patterns: Bools, features: int) -> Array:
     """What m leaves with d features on their path add to F features ``(m P, F)``, for P patterns ``(d, P)``.
+
+    `where` says which of the F those on the path are ``(m, d)``.
 
     With `o` whether a feature is followed and `z` the share that goes on
     where it is absent, feature j gets ``value (o_j - z_j)`` times the
@@ -224,7 +235,6 @@ def _leaf_tables(leaves: Sequence[_Leaf], patterns: Bools, features: int) -> Arr
     """
     shares = np.array([leaf.shares for leaf in leaves])
     values = np.array([leaf.value for leaf in leaves])
-    where = np.array([leaf.features for leaf in leaves])
     points, weights = _gauss_legendre((len(patterns) + 1) // 2)
     followed = patterns[None, :, None, :] * points[:, None]
     factors = (shares[:, :, None] * (1 - points))[..., None] + followed
