@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -202,6 +203,7 @@ def test_a_run_without_pictures_has_pages_without_them() -> None:
     )
 
     assert "<img" not in page
+    assert "picture" not in text_of(page).lower()
     assert "value map" not in text_of(page).lower()
     assert "Sales that support this estimate" in page
 
@@ -209,6 +211,19 @@ def test_a_run_without_pictures_has_pages_without_them() -> None:
 def test_a_house_without_imagery_says_so() -> None:
     page = text_of(render_house_report(house(pictures=pictures(photo=None), used_picture=False)))
     assert "There is no imagery of this house" in page
+
+
+@pytest.mark.parametrize(
+    ("taken", "words"),
+    [
+        (None, "it may predate the sale"),
+        (date(2020, 6, 1), "Taken about June 2020, 4 years before the sale."),
+        (date(2025, 1, 1), "Taken about January 2025, 5 months after the sale."),
+        (date(2024, 7, 30), "near the sale."),
+    ],
+)
+def test_the_date_of_the_picture_is_told_where_it_is_known(taken: date | None, words: str) -> None:
+    assert words in text_of(render_house_report(house(pictures=pictures(taken=taken))))
 
 
 def test_a_refused_value_map_says_why() -> None:
