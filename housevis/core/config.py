@@ -12,6 +12,7 @@ import difflib
 import os
 import re
 import tomllib
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -156,6 +157,8 @@ class ImagerySection(Section):
     rights_reference: OptionalText = None
     """The user's own licence for this imagery; opens the rights gate."""
     zoom: int = Field(18, ge=1, le=22)
+    taken: date | None = None
+    """When the imagery was taken, where that is known; shown beside the pictures."""
     framing: Framing = "centred"
     window: float = Field(1.0, ge=0.5, le=4.0)
     """Ground that a centred picture shows: this many times ``vision.image_size`` pixels of the tile grid."""
@@ -238,7 +241,8 @@ class PricingSection(Section):
 
     See :class:`housevis.pricing.comparables.ComparableSales`.
     """
-    objective: Literal["squared", "absolute"] = "absolute"
+    objective: Literal["squared", "absolute", "fair"] = "absolute"
+    """Loss of the boosting; ``fair`` (Fair 1974) is squared for small errors, absolute for large ones."""
     rounds: int = Field(400, ge=1)
     learning_rate: float = Field(0.05, gt=0)
     leaves: int = Field(31, ge=2)

@@ -16,7 +16,13 @@ from housevis.explain.metrics import TRUE_MASK
 from housevis.pipeline.comparables import keep_comparables
 from housevis.pipeline.driver_tables import keep_driver_tables
 from housevis.pipeline.explaining import GRAD_WEIGHTS, build_grad_weights, build_value_map_models
-from housevis.pipeline.judging import DRIVER_PREFIX, calibrate_model, driver_columns, judge_sold_houses
+from housevis.pipeline.judging import (
+    DRIVER_PREFIX,
+    calibrate_model,
+    driver_columns,
+    fit_confidence,
+    judge_sold_houses,
+)
 from housevis.pipeline.leaks import leakage_figures
 from housevis.pipeline.project import Project
 from housevis.pipeline.ratio_studies import keep_ratio_studies
@@ -96,6 +102,7 @@ def _fit_serving_model(project: Project, run: Run, sold: SoldHouses, table: pd.D
     if not is_complete(run.serving):
         fit_and_save(project, run, sold, SERVING)
     calibrate_model(project.config, run, sold, table, SERVING)
+    fit_confidence(run, sold, table, SERVING)
     if project.config.uses_pictures:
         build_grad_weights(project.config, run, sold, SERVING)
         build_value_map_models(project, run, sold, [SERVING])

@@ -12,6 +12,7 @@ from housevis.pipeline.sold_contributions import sold_contributions
 from housevis.pipeline.training import model_folder
 from housevis.pipeline.valuation import ValuationModel
 from housevis.pricing.attributes import encode
+from housevis.pricing.confidence import ConfidenceRules
 from housevis.pricing.drivers import driver_groups, to_currency
 from housevis.pricing.intervals import Calibration, calibrate
 from housevis.runs import Run
@@ -77,8 +78,8 @@ def judge_sold_houses(config: Config, run: Run, sold: SoldHouses) -> pd.DataFram
     Returns:
         One row per sale, in the order of `sold`: ``sale_id``, ``house_id``,
         ``sale_date``, ``price``, ``sample`` (``"later sale"`` or
-        ``"cross-fitted"``), ``low``, ``high``, and the columns of
-        :func:`estimate_table`.
+        ``"cross-fitted"``), ``low``, ``high``, ``confidence`` with
+        ``confidence_reasons``, and the columns of :func:`estimate_table`.
     """
     parts: list[pd.DataFrame] = []
     model_ids = sold.model_ids
@@ -99,6 +100,16 @@ def judge_sold_houses(config: Config, run: Run, sold: SoldHouses) -> pd.DataFram
         calibration = calibrate_model(config, run, sold, table, model_id)
         low, high = calibration.interval(table["estimate"].to_numpy()[rows], attributes[model_id])
         table.loc[rows, "low"], table.loc[rows, "high"] = low, high
+        rules = fit_confidence(run, sold, table, model_id)
+        grades = rules.grade(
+            sold.sales.iloc[rows],
+            attributes[model_id],
+            table.iloc[rows],
+            config.pricing.interval,
+            picture_taken=config.imagery.taken,
+        )
+        for name in grades.columns:
+            table.loc[rows, name] = grades[name]
     return table
 
 
@@ -120,9 +131,7 @@ def calibrate_model(
         model_id: The model. The serving model takes all sales; `earlier` all
             earlier ones; a fold those of the other folds.
     """
-    rows = np.ones(len(table), dtype=bool) if model_id == SERVING else sold.is_earlier.copy()
-    if model_id not in (SERVING, EARLIER):
-        rows &= sold.model_ids != model_id
+    rows = _rows_to_calibrate_on(sold, model_id)
     folder = model_folder(run, model_id)
     model = ValuationModel.load(folder)
     calibration = calibrate(
@@ -134,3 +143,33 @@ def calibrate_model(
     )
     calibration.save(folder)
     return calibration
+
+
+def fit_confidence(run: Run, sold: SoldHouses, table: pd.DataFrame, model_id: str) -> ConfidenceRules:
+    """Learn what is usual among the sales of a model, and store it with the model.
+
+    Args:
+        run: The run.
+        sold: The sales.
+        table: ``estimate`` and ``without_picture`` of every sale, out of sample.
+        model_id: The model; its estimates are taken as in :func:`calibrate_model`.
+    """
+    folder = model_folder(run, model_id)
+    model = ValuationModel.load(folder)
+    taught = sold.sales[sold.training_rows(model_id)].reset_index(drop=True)
+    judged = table[_rows_to_calibrate_on(sold, model_id)]
+    rules = ConfidenceRules.fit(
+        taught,
+        interval_features(model, taught),
+        np.log(judged["estimate"].to_numpy() / judged["without_picture"].to_numpy()),
+        uses_pictures=bool(model.learners),
+    )
+    rules.save(folder)
+    return rules
+
+
+def _rows_to_calibrate_on(sold: SoldHouses, model_id: str) -> NDArray[np.bool_]:
+    """Sales ``(n,)`` whose errors say how far a model errs, see :func:`calibrate_model`."""
+    if model_id == SERVING:
+        return np.ones(len(sold.sales), dtype=bool)
+    return sold.is_earlier & (sold.model_ids != model_id) if model_id != EARLIER else sold.is_earlier.copy()

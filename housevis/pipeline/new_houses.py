@@ -32,6 +32,7 @@ from housevis.pipeline.results import StepResult
 from housevis.pipeline.sold import stored_pool
 from housevis.pipeline.valuation import ValuationModel, is_complete, no_pictures
 from housevis.pipeline.what_if import WhatIf, change_lines, changed_columns, read_changes
+from housevis.pricing.confidence import ConfidenceRules
 from housevis.pricing.intervals import Calibration
 from housevis.runs import Run, find_run
 from housevis.vision.backbones import load_backbone
@@ -40,7 +41,10 @@ from housevis.vision.engines import open_engine
 from housevis.vision.neighbourhood import PicturePool
 
 UNDER_HEAT_FILE = "under-heat.csv"
-ESTIMATE_COLUMNS = ["id", "estimate", "low", "high", "currency", "valuation_date", "imagery"]
+ESTIMATE_COLUMNS = [
+    "id", "estimate", "low", "high", "currency", "valuation_date", "imagery", "confidence",
+    "confidence_reasons",
+]  # fmt: skip
 
 
 def estimate(
@@ -64,8 +68,9 @@ def estimate(
         imagery: Name of a provider, tile address, or a path; None estimates every house
             without a picture. It is left unread where the run uses no pictures.
         out: The CSV file: ``id, estimate, low, high, currency,
-            valuation_date, imagery`` (``yes`` or ``none``). Rejected rows go
-            to ``<out>.rejects.csv``.
+            valuation_date, imagery`` (``yes`` or ``none``), ``confidence,
+            confidence_reasons`` (empty of a run made before there were any).
+            Rejected rows go to ``<out>.rejects.csv``.
         as_of: Valuation date of a listing that has no date of its own.
         rights_reference: The user's own right to use the imagery.
         comparables: CSV file for the six sales that support each estimate, see
@@ -90,18 +95,26 @@ def estimate(
     pooled, imagery_lines = _pooled_features(run, config, houses, imagery, rights_reference)
     model = ValuationModel.load(run.serving)
     table = estimate_table(model, houses, pooled)
-    low, high = Calibration.load(run.serving).interval(
-        table["estimate"].to_numpy(), interval_features(model, houses)
+    attributes = interval_features(model, houses)
+    table["low"], table["high"] = Calibration.load(run.serving).interval(
+        table["estimate"].to_numpy(), attributes
     )
+    rules = ConfidenceRules.load(run.serving)
+    if rules is not None:
+        taken = config.imagery.taken
+        graded = rules.grade(houses, attributes, table, config.pricing.interval, picture_taken=taken)
+        table = table.join(graded)
     result = pd.DataFrame(
         {
             "id": houses["house_id"],
             "estimate": table["estimate"].round(2),
-            "low": low.round(2),
-            "high": high.round(2),
+            "low": table["low"].round(2),
+            "high": table["high"].round(2),
             "currency": config.listings.currency,
             "valuation_date": houses["sale_date"].dt.date,
             "imagery": np.where(table["used_picture"], "yes", "none"),
+            "confidence": table.get("confidence", ""),
+            "confidence_reasons": table.get("confidence_reasons", ""),
         }
     )
     result, change_notes = result[ESTIMATE_COLUMNS], []

@@ -25,6 +25,7 @@ from housevis.pipeline.sold_contributions import CONTRIBUTIONS
 from housevis.pipeline.validation_parts import PARTS
 from housevis.pipeline.valuation import TRAINING
 from housevis.pricing.comparables import ComparableSales
+from housevis.pricing.confidence import PLACES
 from housevis.runs import HOUSE_REPORTS, REMOVED, Run, read_json, read_parquet, write_parquet
 from housevis.views.atlas_removal import remove_from_atlas
 from housevis.vision.neighbourhood import PicturePool
@@ -52,6 +53,8 @@ def remove_from_run(run: Run, house_ids: Collection[str]) -> Counter[str]:
         removed["comparable sales"] += _drop_comparables(path.parent, house_ids)
     for path in run.folder.rglob(CONTRIBUTIONS):
         removed["drivers in runs"] += _drop_rows(path, house_ids)
+    for path in run.folder.rglob(PLACES):
+        removed["places in runs"] += _drop_rows(path, house_ids)
     for path in (run.estimates, *run.folder.glob(f"{PARTS}/*.parquet")):
         if path.is_file():
             removed["estimates in runs"] += _drop_rows(path, house_ids)

@@ -38,6 +38,14 @@ def test_the_quantile_is_the_smallest_score_that_covers_enough(scores, coverage)
     assert (scores < quantile).sum() < (n + 1) * coverage
 
 
+@given(st.integers(9, 200), st.sampled_from([0.5, 0.8, 0.9]))
+def test_a_coverage_that_falls_on_a_whole_number_takes_that_score(count, coverage) -> None:
+    if count < coverage / (1 - coverage):
+        return
+    rank = -(-round((count + 1) * coverage * 10) // 10)
+    assert conformal_quantile(np.arange(1.0, count + 1), coverage) == rank
+
+
 def test_too_few_sales_for_the_coverage() -> None:
     assert conformal_quantile(np.arange(9.0), 0.9) == 8
     with pytest.raises(ModelError, match="8 sales are too few for intervals that hold 90% of the prices"):
@@ -47,7 +55,7 @@ def test_too_few_sales_for_the_coverage() -> None:
 @pytest.mark.parametrize("uneven", [False, True])
 def test_new_sales_are_covered_at_the_nominal_share(uneven) -> None:
     calibration = calibrate(*noisy_estimates(2000, 1, uneven=uneven), 0.9)
-    assert (calibration.difficulty is not None) == uneven
+    assert bool(calibration.difficulty) == uneven
     features, estimate, price = noisy_estimates(4000, 2, uneven=uneven)
     low, high = calibration.interval(estimate, features)
     assert covered_share(low, high, price) == pytest.approx(0.9, abs=0.02)
@@ -104,5 +112,5 @@ def test_king_county_coverage_on_later_sales(king_county, settings) -> None:
     model = HousePriceModel.from_section(settings, attributes).fit(table[earlier], price[earlier])
     later = table[~earlier]
     low, high = calibration.interval(model.predict(later), later)
-    assert calibration.difficulty is not None
+    assert calibration.difficulty
     assert covered_share(low, high, price[~earlier]) == pytest.approx(0.9, abs=0.02)
