@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
 import lightgbm
 import numpy as np
@@ -26,6 +26,7 @@ from housevis.core.errors import ModelError
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Integers = NDArray[np.int64]
+Codes = NDArray[np.signedinteger[Any]]
 
 FEWEST_ROWS: Final = 500
 """For fewer houses LightGBM's own way is faster: tables are made for every leaf, whatever their number."""
@@ -103,7 +104,7 @@ class _Leaf:
     value: float
     features: tuple[int, ...]
     shares: tuple[float, ...]
-    code: Integers
+    code: Codes
 
 
 def _trees(text: str) -> Iterator[_Tree]:
@@ -144,9 +145,9 @@ def _leaves(tree: _Tree, columns: Array) -> Iterator[_Leaf]:
     """Walk from the root to each leaf; what two leaves share of their paths is looked at once."""
     goes = _goes_left(tree, columns)
     sides = (goes, ~goes)
-    code = np.zeros(columns.shape[1], dtype=np.int64 if len(columns) > 30 else np.int32)
+    code: Codes = np.zeros(columns.shape[1], dtype=np.int64 if len(columns) > 30 else np.int32)
     integer = code.dtype.type
-    pending: list[tuple[int, tuple[int, ...], tuple[float, ...], Integers]] = [(0, (), (), code)]
+    pending: list[tuple[int, tuple[int, ...], tuple[float, ...], Codes]] = [(0, (), (), code)]
     feature, children, shares = tree.feature.tolist(), tree.children.tolist(), tree.shares.tolist()
     while pending:
         node, path, parts, code = pending.pop()
@@ -252,7 +253,7 @@ def _every_pattern(bits: int) -> Bools:
     return _patterns(np.arange(1 << bits), bits)
 
 
-def _patterns(codes: Integers | NDArray[np.int32], bits: int) -> Bools:
+def _patterns(codes: Codes, bits: int) -> Bools:
     """Which features are followed ``(bits, P)``, of codes ``(P,)``."""
     return (codes >> np.arange(bits)[:, None]) & 1 == 1
 
