@@ -210,6 +210,7 @@ def _pictures(
         under_notes=land_cover_notes(config, maps.under),
         credit=archive.attribution.removeprefix("Source: "),
         rights=reference or None,
+        taken=config.imagery.taken,
     )
 
 

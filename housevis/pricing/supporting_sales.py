@@ -63,6 +63,8 @@ _PLACE_WEIGHT: Final = 0.1
 _PLACE_SCALE: Final = 3.0
 _BANDWIDTH_RANK: Final = 10
 _CHUNK: Final = 512
+_COMPARED: Final = 8_000_000
+"""Pairs of pictures that are compared at once: bounds the memory, whatever the number of sales."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,9 +147,12 @@ class SupportingSales:
         for with_picture, side in self._sides.items():
             rows = np.flatnonzero(pictured == with_picture)
             width = features.shape[1] - (0 if with_picture else len(self._model.visual_names))
-            for start in range(0, len(rows), _CHUNK):
-                some = rows[start : start + _CHUNK]
-                parts.append(self._compared(side, houses, some, features[some, :width], groups, count))
+            search = NearestSales(self._places[side.rows], groups[0][side.rows])
+            step = max(1, min(_CHUNK, _COMPARED // len(side.rows)))
+            for start in range(0, len(rows), step):
+                some = rows[start : start + step]
+                own = groups[1][some]
+                parts.append(self._compared(side, search, houses, some, features[some, :width], own, count))
         if not parts:
             return pd.DataFrame({name: [] for name in COLUMNS})
         table = pd.concat(parts, ignore_index=True)
@@ -164,24 +169,24 @@ class SupportingSales:
     def _compared(
         self,
         side: _Side,
+        search: NearestSales,
         houses: Houses,
         rows: NDArray[np.int64],
         features: Array,
-        groups: tuple[NDArray[np.int64], NDArray[np.int64]],
+        own: NDArray[np.int64],
         count: int,
     ) -> pd.DataFrame:
         """Comparables of some houses of one side."""
-        known, own = groups[0][side.rows], groups[1][rows]
+        known = search.houses
         places = positions(houses.sales.iloc[rows])
-        training = self._places[side.rows]
-        near = next(NearestSales(training, known).search(places, own[:, None], NEAR))
+        near = next(search.search(places, own[:, None], NEAR))
         pictures = self._training.pictures[side.rows]
         likeness = _products(houses.pictures[rows], pictures)
         if likeness.size:
             likeness[known[None, :] == own[:, None]] = -np.inf
         candidates = np.hstack([near.sales, _largest(likeness, ALIKE)])
         there = candidates >= 0
-        chord = np.linalg.norm(places[:, None, :] - training[candidates], axis=2)
+        chord = np.linalg.norm(places[:, None, :] - search.places[candidates], axis=2)
         metres = 2 * EARTH_RADIUS * np.arcsin(np.minimum(chord / 2, 1))
         alike = np.clip(np.take_along_axis(likeness, candidates, axis=1), 0, 1) if likeness.size else None
         leaf = side.leaf.share(side.leaf.leaves(features), candidates)
