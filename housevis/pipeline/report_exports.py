@@ -75,7 +75,7 @@ def harmless(table: pd.DataFrame) -> pd.DataFrame:
             pd.api.types.is_numeric_dtype(table[name]) or pd.api.types.is_datetime64_any_dtype(table[name])
         ):
             values = [_with_apostrophe(value) for value in table[name].tolist()]
-            safe.isetitem(position, pd.Series(values, index=table.index, dtype=object))
+            safe.isetitem(position, pd.array(values, dtype=object))
     safe.columns = pd.Index([_with_apostrophe(str(name)) for name in table.columns])
     return safe
 

@@ -153,7 +153,24 @@ def _report_data(project: Project, run: Run, sold: SoldHouses) -> tuple[ReportDa
         notice=notice(config),
         atlas_link="atlas/index.html",
     )
+    if data.pictures is not None:
+        tables |= _picture_tables(data.pictures)
     return data, tables
+
+
+def _picture_tables(pictures: ReportPictures) -> dict[str, pd.DataFrame]:
+    """What was measured on the pictures, as tables."""
+    attention = [(score.name, score.kind, score.heat_ratio) for score in pictures.attention]
+    covers = [
+        (each.cover, each.houses, each.area, each.attention, each.ratio, each.money)
+        for each in pictures.covers
+    ]
+    columns = ["cover", "pictures", "area", "attention", "ratio", "money"]
+    land_cover = pd.DataFrame(covers, columns=columns)
+    return {
+        "attention": pd.DataFrame(attention, columns=["map", "kind", "heat_ratio"]),
+        "land_cover": land_cover.astype(dict.fromkeys(columns[2:], "float64")),
+    }
 
 
 def _report_pictures(

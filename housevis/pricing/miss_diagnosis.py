@@ -194,7 +194,7 @@ def _is_attribute(judged: pd.DataFrame, known: pd.DataFrame, name: str) -> bool:
 
 
 def _reasons(
-    row: dict[str, Any],
+    row: dict[Any, Any],
     facts: Surroundings,
     position: int,
     known: pd.DataFrame,
@@ -226,7 +226,7 @@ def _reasons(
 
 
 def _price_reasons(
-    row: dict[str, Any], around: pd.DataFrame, wording: Wording, *, explained: bool
+    row: dict[Any, Any], around: pd.DataFrame, wording: Wording, *, explained: bool
 ) -> Iterator[str]:
     """A price far from what area costs around here; a dear house unlike the others may be worth it."""
     area = row.get("area_m2")
@@ -249,7 +249,7 @@ def _price_reasons(
 
 
 def _resale_reasons(
-    row: dict[str, Any], known: pd.DataFrame, names: Sequence[str], wording: Wording
+    row: dict[Any, Any], known: pd.DataFrame, names: Sequence[str], wording: Wording
 ) -> Iterator[str]:
     """What the house's own earlier sale says: other attributes, or quite another price."""
     before = known[(known["house_id"] == row["house_id"]) & (known["sale_date"] < row["sale_date"])]
@@ -271,7 +271,7 @@ def _resale_reasons(
 
 
 def _unusual(
-    row: dict[str, Any],
+    row: dict[Any, Any],
     around: pd.DataFrame,
     names: Sequence[str],
     attributes: Sequence[str],
@@ -298,7 +298,7 @@ def _unusual(
         )
 
 
-def _range_sentence(row: dict[str, Any]) -> str:
+def _range_sentence(row: dict[Any, Any]) -> str:
     width = row["high"] / row["low"] - 1
     if row["in_range"]:
         return f"the price lies inside the range, whose upper end is {_signed(width)} above the lower"
