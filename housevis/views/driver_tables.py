@@ -189,7 +189,11 @@ def place_sentences(table: pd.DataFrame | None, currency: str) -> list[str]:
         sentences.append(
             "With the same pictures of other houses at each place, estimates vary by "
             f"{_swing(first['swing_log'])} in the first tenth and by {_swing(last['swing_log'])} in the last"
-            + (": the model treats a picture otherwise there." if apart else "; chance could explain that.")
+            + (
+                ": the model treats a picture otherwise for houses there."
+                if apart
+                else "; chance could explain that."
+            )
         )
     sentences.append(
         "What location and picture do together beyond the sum of both is "
