@@ -82,6 +82,8 @@ def report_evidence(
         moved=moved,
         moved_pictures=_pictures(project, table, moved, maps) if moved is not None and maps else None,
         by_picture=tables.get("representativeness"),
+        grades=tables.get("confidence"),
+        doubts=tables.get("confidence_reasons"),
         area_unit=config.listings.area_unit,
     )
     return evidence, tables

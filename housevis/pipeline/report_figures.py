@@ -12,6 +12,7 @@ from housevis.core.config import Config
 from housevis.pipeline.judging import DRIVER_PREFIX, driver_columns
 from housevis.pipeline.report_tables import ReportTable
 from housevis.pipeline.sold import SoldHouses
+from housevis.pricing.confidence_table import confidence_table, reasons_table
 from housevis.pricing.equity import gini, lorenz_curves
 from housevis.pricing.miss_diagnosis import Wording, biggest_misses
 from housevis.pricing.picture_gain import moved_most, picture_gain
@@ -81,6 +82,8 @@ def report_tables(config: Config, table: pd.DataFrame, attributes: Sequence[str]
         ),
         "price_level": _price_level(table),
     }
+    if "confidence" in later:
+        found |= {"confidence": confidence_table(later), "confidence_reasons": reasons_table(later)}
     if {"latitude", "longitude"} <= set(later):
         found["market_map"] = map_cells(later)
     if config.uses_pictures:
@@ -129,6 +132,15 @@ def _price_level(table: pd.DataFrame) -> pd.DataFrame:
     return price_level(table["sale_date"], table["price"].to_numpy(np.float64), estimate, time)
 
 
+_OF_A_GRADE: Final = {
+    "sales": "number",
+    "share": "fraction of the later sales",
+    "pe10": "share of estimates within 10 % of the price, fraction",
+    "mdape": "median absolute error, fraction of the price",
+    "covered": "share of prices inside their range, fraction",
+    "width": "mean width of the range, fraction of the estimate",
+}
+
 HOLDS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "estimates": (
         "Every sale with its out-of-sample estimate, attributes and groups; all figures follow from it.",
@@ -138,6 +150,8 @@ HOLDS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
             "without_picture": f"the same by the model of attributes alone, {AMOUNT}",
             "low": f"lower end of the range, {AMOUNT}",
             "high": f"upper end of the range, {AMOUNT}",
+            "confidence": "grade of the estimate: high, medium or low",
+            "confidence_reasons": "why it may be less sure than others, sentences",
             "base": f"base price that the drivers start from, {AMOUNT}",
             "sample": "later sale: after all sales learned from; cross-fitted: by a model of the other folds",
             "picture_effect": "by how much the picture makes the estimate higher, fraction",
@@ -158,6 +172,14 @@ HOLDS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "errors": (
         "The bars of the chart of errors; the outermost count what lies beyond.",
         {"from": "percent of the price", "to": "percent of the price", "sales": "number", "share": FRACTION},
+    ),
+    "confidence": (
+        "How near the estimates of each confidence grade came, later sales.",
+        _OF_A_GRADE,
+    ),
+    "confidence_reasons": (
+        "The same by reason for doubt; a sale may have several.",
+        _OF_A_GRADE,
     ),
     "lorenz_curve": (
         "The share of all value that the cheapest houses hold, in the order of their prices.",

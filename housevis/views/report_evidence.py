@@ -73,6 +73,8 @@ class Evidence:
         moved: Of :func:`housevis.pricing.picture_gain.moved_most`; None without pictures.
         moved_pictures: Their pictures.
         by_picture: Of :func:`housevis.pricing.representativeness.compare_by_picture`.
+        grades: Of :func:`housevis.pricing.confidence_table.confidence_table`; None of an older run.
+        doubts: Of :func:`housevis.pricing.confidence_table.reasons_table`; None of an older run.
         area_unit: ``"m2"`` or ``"ft2"``.
     """
 
@@ -88,6 +90,8 @@ class Evidence:
     moved: pd.DataFrame | None = None
     moved_pictures: MovedPictures | None = None
     by_picture: pd.DataFrame | None = None
+    grades: pd.DataFrame | None = None
+    doubts: pd.DataFrame | None = None
     area_unit: str = "m2"
 
 
@@ -118,6 +122,8 @@ class ShownEvidence:
     maps: list[MarketMap]
     by_picture: list[dict[str, str]]
     by_picture_counts: tuple[int, int] | None
+    grades: list[dict[str, str]]
+    doubts: list[dict[str, str]]
 
 
 def shown_evidence(
@@ -146,6 +152,8 @@ def shown_evidence(
         maps=market_maps(evidence.cells) if evidence.cells is not None else [],
         by_picture=_by_picture(evidence, currency),
         by_picture_counts=_counts(evidence.by_picture),
+        grades=_graded(evidence.grades, "grade"),
+        doubts=_graded(evidence.doubts, "reason"),
     )
 
 
@@ -162,6 +170,16 @@ def _gain_tables(gain: pd.DataFrame, currency: str) -> list[GainTable]:
     return tables
 
 
+def _graded(table: pd.DataFrame | None, named: str) -> list[dict[str, str]]:
+    rows = [] if table is None else table.to_dict("records")
+    shares = ("share", "pe10", "mdape", "covered", "width")
+    return [
+        {"name": str(row[named]), "sales": f"{row['sales']:,}"}
+        | {name: percent(row[name]) for name in shares}
+        for row in rows
+    ]
+
+
 def gain_reach(gain: pd.DataFrame) -> float:
     """Where the drawn intervals of gains end on both sides: a round fraction that holds most of them."""
     judged = gain.loc[gain["verdict"] != NOT_JUDGED, ["low", "high"]].abs().max(axis=1)
@@ -169,7 +187,7 @@ def gain_reach(gain: pd.DataFrame) -> float:
     return next((reach for reach in (0.02, 0.05, 0.1, 0.2, 0.3, 0.5) if reach >= widest), 1.0)
 
 
-def _gain_row(row: dict[str, Any], currency: str, reach: float) -> dict[str, Any]:
+def _gain_row(row: dict[Any, Any], currency: str, reach: float) -> dict[str, Any]:
     name = row["group"]
     if not math.isnan(row["from"]):
         name = _range(row["from"], row["to"], currency)

@@ -21,7 +21,10 @@ from housevis.pipeline.result_files import overlay_names
 from housevis.vision.backbones import load_backbone
 from housevis.vision.engines import open_engine
 
-COLUMNS = ["id", "estimate", "low", "high", "currency", "valuation_date", "imagery"]
+COLUMNS = [
+    "id", "estimate", "low", "high", "currency", "valuation_date", "imagery", "confidence",
+    "confidence_reasons",
+]  # fmt: skip
 FAR_AWAY = "far,10.5,20.5,3,2,120"
 
 
