@@ -11,7 +11,7 @@ import pytest
 
 from housevis.core.errors import ModelError
 from housevis.pricing.boosters import raw_contributions
-from housevis.pricing.tree_shap import FEWEST_ROWS, contributions_of
+from housevis.pricing.tree_shap import FEWEST_ROWS, MOST_FEATURES, contributions_of
 
 FEATURES = 14
 
@@ -135,3 +135,12 @@ def test_a_split_by_category_is_refused() -> None:
     booster = lightgbm.train(settings, data, num_boost_round=2)
     with pytest.raises(ModelError, match="numeric features"):
         contributions_of(booster, table)
+
+
+def test_a_model_of_very_many_features_keeps_lightgbms_own_way() -> None:
+    random = np.random.default_rng(6)
+    table = random.normal(size=(FEWEST_ROWS + 100, MOST_FEATURES + 3))
+    settings = {"verbosity": -1, "num_threads": 1}
+    booster = lightgbm.train(settings, lightgbm.Dataset(table, table.sum(axis=1)), num_boost_round=3)
+    expected = booster.predict(table, pred_contrib=True, num_threads=1)
+    assert np.array_equal(raw_contributions(booster, table, 1), expected)
