@@ -349,6 +349,7 @@ TABLES: dict[str, Table] = {
     "validation-king-county": Table(validation_tables.validation, "validation-king-county.json"),
     "validation-sample-market": Table(validation_tables.validation, "validation-sample-market.json"),
     "table2-strongest": Table(table2_tables.strongest, "table2.json"),
+    "interval-width": Table(price_tables.interval_width, "interval-width.json"),
     "tree-shap": Table(price_tables.tree_shap, "tree-shap.json"),
     "transfer-cost": Table(database_tables.transfer_cost, "transfer-cost.json"),
     "randomisation": Table(house_map_tables.randomisation, "randomisation.json"),

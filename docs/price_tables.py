@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from table_text import gain, markdown_table, share
+from table_text import gain, markdown_table, percent, share
 
 
 def price_model(figures: Mapping[str, Any]) -> str:
@@ -48,3 +48,30 @@ def tree_shap(figures: Mapping[str, Any]) -> str:
     where = f"{machine['processor']}, one thread of {machine['cores']} cores"
     load = f"load {figures['load_before']:.1f} before"
     return f"{table}\n\nMachine: {where}, {load}. Command: `{figures['command']}`."
+
+
+def interval_width(figures: Mapping[str, Any]) -> str:
+    """Coverage and width of the ranges beside single widths."""
+    rows = []
+    for market in figures["markets"]:
+        adaptive = market["adaptive"]["log_width"]
+        for name in ("adaptive", "one width", "split-conformal"):
+            row = market[name]
+            narrower = 1 - adaptive / row["log_width_at_equal_coverage"]
+            rows.append(
+                [
+                    market["market"],
+                    name,
+                    percent(row["covered"]),
+                    *(_from_to(row[by]) for by in ("by_estimate", "by_area", "by_price")),
+                    f"{row['log_width']:.3f}",
+                    "" if name == "adaptive" else f"{100 * narrower:.1f} %",
+                ]
+            )
+    header = ["market", "ranges", "covered", "tenths of the estimate", "areas", "tenths of the price"]
+    table = markdown_table([*header, "mean log width", "adaptive is narrower by"], rows)
+    return f"{table}\n\nCommand: `{figures['command']}`."
+
+
+def _from_to(shares: Sequence[float]) -> str:
+    return f"{percent(min(shares))} to {percent(max(shares))}"
