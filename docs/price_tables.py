@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from table_text import gain, markdown_table, percent, share
+from table_text import gain, markdown_table, share
 
 
 def price_model(figures: Mapping[str, Any]) -> str:
@@ -62,16 +62,16 @@ def interval_width(figures: Mapping[str, Any]) -> str:
                 [
                     market["market"],
                     name,
-                    percent(row["covered"]),
+                    share(row["covered"]),
                     *(_from_to(row[by]) for by in ("by_estimate", "by_area", "by_price")),
                     f"{row['log_width']:.3f}",
                     "" if name == "adaptive" else f"{100 * narrower:.1f} %",
                 ]
             )
-    header = ["market", "ranges", "covered", "tenths of the estimate", "areas", "tenths of the price"]
+    header = ["market", "ranges", "covered, %", "tenths of the estimate", "areas", "tenths of the price"]
     table = markdown_table([*header, "mean log width", "adaptive is narrower by"], rows)
     return f"{table}\n\nCommand: `{figures['command']}`."
 
 
 def _from_to(shares: Sequence[float]) -> str:
-    return f"{percent(min(shares))} to {percent(max(shares))}"
+    return f"{share(min(shares))} to {share(max(shares))}"
