@@ -48,6 +48,11 @@ _SKIPPED: Final = (
     "address",
 )
 
+_ESTIMATED: Final = (
+    "estimate", "without_picture", "low", "high", "base", "used_picture", "picture_effect", "picture_score",
+    "confidence", "error", "in_range",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Wording:
@@ -188,7 +193,7 @@ def _is_attribute(judged: pd.DataFrame, known: pd.DataFrame, name: str) -> bool:
     """Whether a column says something of the house that can be compared with its neighbours."""
     if name not in known or name.startswith("driver "):
         return False
-    if name in ("estimate", "without_picture", "low", "high", "base", "used_picture"):
+    if name in _ESTIMATED:
         return False
     return pd.api.types.is_numeric_dtype(judged[name]) and pd.api.types.is_numeric_dtype(known[name])
 

@@ -163,3 +163,11 @@ def test_amounts_and_areas_are_written_as_asked(judged, known):
     assert " per ft²" in table["reasons"].iloc[0]
     assert Wording(area_unit="ft2").value("area_m2", 100.0) == "1,076 ft²"
     assert Wording().value("yr_renovated", 0.0) == "none"
+
+
+def test_what_the_model_made_of_a_house_is_no_attribute_of_it(judged, known):
+    for table in (judged, known):
+        table["picture_effect"] = 0.0
+        table["driver picture"] = 0.0
+    said = reasons_of(judged, known, **missed(judged, 2.0), picture_effect=5.0, **{"driver picture": 9e9})
+    assert said.startswith(NOTHING_FOUND)
