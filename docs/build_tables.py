@@ -319,6 +319,7 @@ TABLES: dict[str, Table] = {
     "fetch-speed": Table(etl_tables.fetch_speed, "tile-fetch.json"),
     "finetune": Table(finetune_tables.finetune, "finetune.json"),
     "grad-weight-database": Table(database_tables.grad_weight_database, "grad-weight-database.json"),
+    "king-county-all": Table(king_county_details, "king-county-all-attributes.json"),
     "king-county-details": Table(king_county_details, "king-county.json"),
     "l2caf-classes": Table(method_tables.l2caf_classes, "l2caf-speed.json"),
     "l2caf-speed": Table(method_tables.l2caf_speed, "l2caf-speed.json"),
@@ -346,6 +347,9 @@ TABLES: dict[str, Table] = {
     "table2-paper": Table(table2_tables.paper, "table2.json"),
     "table2-regressors": Table(table2_tables.regressors, "table2.json"),
     "table2-shuffled": Table(table2_tables.shuffled, "table2.json"),
+    "validation-king-county-all": Table(
+        validation_tables.validation, "validation-king-county-all-attributes.json"
+    ),
     "validation-king-county": Table(validation_tables.validation, "validation-king-county.json"),
     "validation-sample-market": Table(validation_tables.validation, "validation-sample-market.json"),
     "table2-strongest": Table(table2_tables.strongest, "table2.json"),
