@@ -13,15 +13,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from data_pipeline.archive import TileArchive
-from housevis.core.config import Config
 from housevis.core.errors import UsageError
 from housevis.core.storage import explained_disk_errors
-from housevis.explain.heatmap import heatmaps_of, shared_scale
-from housevis.pipeline.attention import AttentionMaps, load_parts
+from housevis.pipeline.attention import load_parts
 from housevis.pipeline.comparables import read_comparables
 from housevis.pipeline.embedding import PictureLoader, places_in_order
 from housevis.pipeline.explaining import has_same_weights
-from housevis.pipeline.judging import DRIVER_PREFIX, driver_columns
+from housevis.pipeline.house_facts import (
+    confidence_of,
+    drivers_of,
+    house_maps,
+    listed_facts,
+    map_scale,
+    text_or_none,
+)
 from housevis.pipeline.land_cover import land_cover_notes
 from housevis.pipeline.page_facts import headline, notice, training_members
 from housevis.pipeline.project import Project
@@ -32,25 +37,16 @@ from housevis.pricing.price_dates import adjustment_words
 from housevis.runs import HOUSE_REPORTS, Run, read_parquet
 from housevis.views.atlas_data import under_rows
 from housevis.views.data import check_out_of_sample
-from housevis.views.heat import DRAWN_STATUSES
 from housevis.views.house_report import (
     HouseComparable,
-    HouseMap,
     HousePhoto,
     HousePictures,
     HouseReportData,
     build_house_report,
 )
-from housevis.views.words import ATTRIBUTE_LABELS, label
-
-_SCALED_BY: Final = 600
-"""Maps of the run that the colours are scaled by at most."""
 
 _AROUND: Final = 2_500
 """Other sales on the little map at most, the nearest."""
-
-_SQUARE_FEET: Final = 10.763910417
-_FACTS: Final = ("bedrooms", "bathrooms", "area_m2")
 
 
 def house_report(project: Project, house_id: str, out: Path | None = None) -> StepResult:
@@ -118,6 +114,7 @@ def _data(project: Project, run: Run, sold: SoldHouses, row: int) -> HouseReport
     record = judged.loc[sale["sale_id"]]
     training_sales, training_houses = training_members(run, [str(record["model_id"])])
     check_out_of_sample(record.to_frame().T, training_sales, training_houses)
+    confidence, reasons = confidence_of(record)
     with ExitStack() as stack:
         loader = archive = None
         if config.uses_pictures and project.workspace.archive.is_file():
@@ -128,47 +125,26 @@ def _data(project: Project, run: Run, sold: SoldHouses, row: int) -> HouseReport
             run_id=run.run_id,
             created=f"made {str(run.record['created_at'])[:10]}",
             house_id=str(sale["house_id"]),
-            address=_text(sale["address"]),
+            address=text_or_none(sale["address"]),
             place=(float(sale["latitude"]), float(sale["longitude"])),
-            facts=_facts(sale, config),
+            facts=listed_facts(sale, config),
             currency=config.listings.currency,
             valuation_date=pd.Timestamp(record["sale_date"]),
             **{name: float(record[name]) for name in ("estimate", "low", "high", "price", "base")},
             interval=config.pricing.interval,
             sample=str(record["sample"]),
-            drivers=[
-                (name.removeprefix(DRIVER_PREFIX), float(record[name]))
-                for name in driver_columns(judged)
-                if np.isfinite(record[name])
-            ],
+            drivers=drivers_of(judged.loc[[sale["sale_id"]]])[0],
             without_picture=float(record["without_picture"]),
             used_picture=bool(record["used_picture"]),
             headline=headline(run.metrics()),
-            confidence=_text(record.get("confidence")),
-            confidence_reasons=[
-                reason for reason in (_text(record.get("confidence_reasons")) or "").split("; ") if reason
-            ],
+            confidence=confidence,
+            confidence_reasons=reasons,
             pictures=_pictures(project, run, sale, archive, loader),
             comparables=_comparables(run, sold, str(sale["sale_id"]), loader),
             adjustment=adjustment_words(config.pricing.market_index, config.pricing.attributes),
             around=_around(sold, row),
             notice=notice(config),
         )
-
-
-def _facts(sale: pd.Series[Any], config: Config) -> list[tuple[str, str]]:
-    found = []
-    for name in _FACTS:
-        value = float(sale[name])
-        if not np.isfinite(value):
-            continue
-        if name == "area_m2":
-            feet = config.listings.area_unit == "ft2"
-            size = value * _SQUARE_FEET if feet else value
-            found.append(("living area", f"{size:,.0f} {'sq ft' if feet else 'm²'}"))
-        else:
-            found.append((label(name, ATTRIBUTE_LABELS).lower(), f"{value:g}"))
-    return found
 
 
 def _pictures(
@@ -191,8 +167,15 @@ def _pictures(
     attention_note, surroundings = "", 0.0
     if known:
         facts = maps.houses.iloc[position]
-        value = _map(maps, position, maps.values, "value_status", config.listings.currency)
-        attention = _map(maps, position, maps.heats, "status", "attention")
+        value, attention = (
+            house_maps(
+                maps, values, status, unit, map_scale(maps, values, status, signed=signed), [position]
+            )[0]
+            for values, status, unit, signed in (
+                (maps.values, "value_status", config.listings.currency, True),
+                (maps.heats, "status", "attention", False),
+            )
+        )
         under = under_rows(maps.under, position) or []
         surroundings = float(facts["surroundings"] or 0.0)
         if has_same_weights(run):
@@ -212,24 +195,6 @@ def _pictures(
         rights=reference or None,
         taken=config.imagery.taken,
     )
-
-
-def _map(maps: AttentionMaps, position: int, values: NDArray[np.float32], status: str, unit: str) -> HouseMap:
-    """One house's map, on the scale of the run's maps."""
-    signed = unit != "attention"
-    drawn = np.flatnonzero(maps.houses[status].isin(DRAWN_STATUSES).to_numpy())
-    chosen = drawn[np.unique(np.linspace(0, len(drawn) - 1, _SCALED_BY).astype(int))] if len(drawn) else drawn
-    scale = shared_scale(values[chosen], signed=signed) if len(chosen) else 1.0
-    found = heatmaps_of(
-        values[position : position + 1],
-        np.zeros(4),
-        unit=unit,
-        method=status,
-        signed=signed,
-        statuses=[maps.houses[status].iloc[position]],
-    )[0]
-    note = "" if found.status in DRAWN_STATUSES else found.note or "There is no map of this house."
-    return HouseMap(found.values, scale, note)
 
 
 def _photo(loader: PictureLoader | None, sale: pd.DataFrame) -> HousePhoto | None:
@@ -263,7 +228,7 @@ def _comparables(
             HouseComparable(
                 rank=len(found) + 1,
                 house_id=str(row["comparable_house_id"]),
-                address=_text(sale["address"]),
+                address=text_or_none(sale["address"]),
                 place=(float(sale["latitude"]), float(sale["longitude"])),
                 sale_date=pd.Timestamp(row["sale_date"]),
                 price=float(row["price"]),
@@ -283,7 +248,3 @@ def _around(sold: SoldHouses, row: int) -> NDArray[np.float64]:
     distance = np.hypot(away[:, 0], away[:, 1] * np.cos(np.radians(places[row, 0])))
     nearest = np.argsort(distance, kind="stable")[: _AROUND + 1]
     return places[nearest[nearest != row]]
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None or value is pd.NA or value != value or not str(value) else str(value)

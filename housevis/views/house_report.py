@@ -25,6 +25,7 @@ from housevis.pricing.supporting_words import distance_words
 from housevis.views.data import Headline
 from housevis.views.heat import legend_uri
 from housevis.views.house_charts import locator_chart, range_chart, shortened, waterfall_chart
+from housevis.views.house_words import taken_words
 from housevis.views.words import ATTRIBUTE_LABELS, ICON, label, money, percent
 
 JPEG_QUALITY: Final = 86
@@ -223,7 +224,7 @@ def render_house_report(data: HouseReportData) -> str:
         range_drawing=range_chart(data.estimate, data.low, data.high, data.price, adjusted, data.currency),
         waterfall=waterfall_chart(data.base, drivers, data.estimate, data.currency, pointer=pointer, row=row),
         photo=_photo(photo) if photo else None,
-        taken=_taken(data) if photo else "",
+        taken=taken_words(data.pictures.taken, data.valuation_date) if data.pictures and photo else "",
         value=value,
         attention=_attention(data.pictures) if data.pictures and photo else None,
         picture_amount=sum(amount for name, amount in data.drivers if name == _PICTURE),
@@ -267,18 +268,6 @@ def driver_steps(drivers: Sequence[tuple[str, float]]) -> list[tuple[str, float,
 def _share(share: float) -> str:
     """A share in whole percent; of what is there but little, so much."""
     return "< 1 %" if 0 < share < 0.005 else percent(share, 0)
-
-
-def _taken(data: HouseReportData) -> str:
-    """When the picture was taken, seen from the sale."""
-    taken = data.pictures.taken if data.pictures else None
-    if taken is None:
-        return "The day it was taken is not known: it may predate the sale."
-    days = (data.valuation_date - pd.Timestamp(taken)).days
-    size = abs(days) / 365.25
-    apart = f"{size:.0f} years" if size >= 1.5 else f"{12 * size:.0f} months"
-    side = "before the sale" if days > 0 else "after the sale"
-    return f"Taken about {taken:%B %Y}, " + (f"{apart} {side}." if abs(days) >= 45 else "near the sale.")
 
 
 def _photo(photo: HousePhoto) -> dict[str, Any]:
