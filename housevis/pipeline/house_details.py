@@ -1,0 +1,308 @@
+"""The details of every sold house of a run: what its page shows and what the server answers.
+
+One dict per house, JSON throughout; ``housevis atlas`` writes them beside the
+map (:mod:`housevis.views.house_chunks`) and :func:`stored_house_details` reads
+one back. Amounts are in the run's currency, to the cent; places are latitude
+and longitude in degrees; a house is shown by its last sale, estimated by the
+model that has not seen it.
+
+Keys of a house:
+
+* ``house_id``, ``sale_id``, ``model_id``: texts; ``address``: text or None; ``place``: ``[lat, lon]``
+* ``sale_date`` (``YYYY-MM-DD``; the estimate is of this day), ``price``
+* ``estimate``, ``low``, ``high``; ``interval``: nominal coverage of the range; ``currency``: ISO 4217
+* ``sample``: ``"later sale"`` or ``"cross-fitted"``
+* ``confidence``: ``"high"``, ``"medium"``, ``"low"`` or None; ``confidence_reasons``: texts
+* ``attributes``: name -> value or None (``area_m2`` in square metres, all others as in the listings)
+* ``base`` and ``drivers``: ``[{"name", "amount"}]``; base and amounts add up to the estimate
+* ``without_picture``: the estimate from the attributes alone; ``used_picture``: bool
+* ``picture``: None, or ``{"file" (beside the map), "bounds" [west, south, east, north], "house" [x, y] as
+  fractions from the upper left, "metres" (its width on the ground), "missing_tiles", "attribution",
+  "taken" (a sentence)}``
+* ``attention``: None, or ``{"values" [[row from the north]], "scale" (strongest colour of the run),
+  "status", "note" (why it is not drawn; empty where it is)}``
+* ``value_map``: the same in currency per cell, with ``"cell_square_metres"``
+* ``surroundings``: what the pictures of the neighbourhood add
+* ``explained_by``: None; ``{"everyone": true}`` where all houses have the same weights; or the house whose
+  weights were borrowed: ``{"house_id", "address", "sale_date", "price", "picture" {"file", "house"} or
+  None, "attention" or None}``
+* ``under``: None, or per land cover ``{"cover", "attention" (share or None), "area" (share), "amount" or
+  None}``
+* ``comparables``: None in runs without, else ``[{"rank", "house_id", "address", "place", "sale_date",
+  "price", "adjusted_price", "metres", "why", "after" (sold after the valuation date), "picture" or None}]``
+
+What if: a server answers ``POST api/houses/<percent-encoded id>/what-if`` with
+``{"attributes": {"bathrooms": 3}}`` (units as in ``attributes``) by
+``{"estimate", "low", "high", "difference", "difference_percent"}``, and, where
+they are known, ``"outside_training": {name: [low, high]}`` of changed
+attributes beyond all sales that the model learned from. It is reckoned by the
+house's own ``model_id``. Refusals are ``{"detail": text}``. Pages find the
+server by ``server.js`` beside the map: ``housevis.server = {"api":
+"<address of /api/ with the last slash, relative to the page or absolute>"}``,
+or null from disk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from housevis.core.config import Config
+from housevis.pipeline.attention import AttentionMaps, load_parts
+from housevis.pipeline.comparables import read_comparables
+from housevis.pipeline.explaining import has_same_weights
+from housevis.pipeline.house_facts import confidence_of, drivers_of, house_maps, map_scale, text_or_none
+from housevis.runs import Run, read_parquet
+from housevis.views.atlas_data import under_rows
+from housevis.views.house_chunks import FOLDER, read_house
+from housevis.views.house_report import HouseMap
+from housevis.views.house_words import taken_words
+from housevis.views.pictures import Picture
+
+_ALWAYS: Final = ("bedrooms", "bathrooms", "area_m2")
+_PLACE: Final = ("latitude", "longitude", "sale_month")
+_EARTH: Final = 6_378_137.0
+_DIGITS: Final = 3
+
+
+def stored_house_details(run: Run, house_id: str) -> dict[str, Any] | None:
+    """The details of one house as the run's map has them; None where it shows no such house.
+
+    Raises:
+        StorageError: The house pages are not built, or damaged.
+    """
+    return read_house(run.atlas / FOLDER, house_id)
+
+
+def shown_attributes(config: Config) -> list[str]:
+    """The attributes of a house, first those that every listing may have; place and date are none."""
+    return [name for name in dict.fromkeys([*_ALWAYS, *config.pricing.attributes]) if name not in _PLACE]
+
+
+class HouseDetails:
+    """Gathers what there is to say of the houses of a run.
+
+    Args:
+        config: The run's configuration.
+        run: The run, which is evaluated.
+        sales: All sales, a sale frame.
+        shown: The sale that is shown of each house, rows of `sales`.
+        pictures: House id -> its picture as it lies beside the map; empty in a run without pictures.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        run: Run,
+        sales: pd.DataFrame,
+        shown: pd.DataFrame,
+        pictures: Mapping[str, Picture],
+    ) -> None:
+        self._config = config
+        self._shown = shown.assign(house_id=shown["house_id"].astype(str)).reset_index(drop=True)
+        self._judged = read_parquet(run.estimates).set_index("sale_id", drop=False).loc[shown["sale_id"]]
+        self._sale_of = dict(
+            zip(
+                self._shown["house_id"],
+                self._shown[["address", "sale_date", "price"]].itertuples(),
+                strict=True,
+            )
+        )
+        self._pictures = pictures
+        self._maps = load_parts(run.maps) if config.uses_pictures else AttentionMaps.none()
+        self._map_row = {str(house_id): row for row, house_id in enumerate(self._maps.houses["house_id"])}
+        self._same_weights = bool(len(self._map_row)) and has_same_weights(run)
+        self._heats = self._drawn(self._maps.heats, "status", "attention")
+        self._values = self._drawn(self._maps.values, "value_status", config.listings.currency)
+        self._statuses = {
+            name: self._maps.houses[name].tolist() for name in ("status", "value_status", "surroundings")
+        }
+        self._lenders = [text_or_none(each) for each in self._maps.houses["neighbour_house_id"]]
+        table = read_comparables(run)
+        self._comparables = None if table is None else self._comparables_by_sale(table, sales)
+
+    @property
+    def records(self) -> pd.DataFrame:
+        """``house_id, sale_id, model_id, sample`` of what is shown."""
+        return self._judged[["house_id", "sale_id", "model_id", "sample"]].reset_index(drop=True)
+
+    def __len__(self) -> int:
+        return len(self._shown)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        names = shown_attributes(self._config)
+        attributes = self._shown[names].to_numpy(np.float64, na_value=np.nan).tolist()
+        drivers = drivers_of(self._judged)
+        rows = zip(
+            self._shown[["house_id", "address", "latitude", "longitude"]].itertuples(index=False),
+            self._judged.drop(columns="house_id").to_dict("records"),
+            attributes,
+            drivers,
+            strict=True,
+        )
+        for sale, record, values, amounts in rows:
+            grade, reasons = confidence_of(record)
+            found: dict[str, Any] = {
+                "house_id": sale.house_id,
+                "sale_id": record["sale_id"],
+                "model_id": record["model_id"],
+                "address": text_or_none(sale.address),
+                "place": [round(sale.latitude, 6), round(sale.longitude, 6)],
+                "sale_date": _day(record["sale_date"]),
+                **{name: _cents(record[name]) for name in ("price", "estimate", "low", "high")},
+                "interval": self._config.pricing.interval,
+                "currency": self._config.listings.currency,
+                "sample": record["sample"],
+                "confidence": grade,
+                "confidence_reasons": reasons,
+                "attributes": dict(zip(names, map(_number, values), strict=True)),
+                "base": _cents(record["base"]),
+                "drivers": [{"name": name, "amount": _cents(amount)} for name, amount in amounts],
+                "without_picture": _cents(record["without_picture"]),
+                "used_picture": bool(record["used_picture"]),
+            }
+            found |= self._pictured(sale.house_id, pd.Timestamp(record["sale_date"]))
+            found["comparables"] = (
+                None if self._comparables is None else self._comparables.get(record["sale_id"], [])
+            )
+            yield found
+
+    def _drawn(self, values: NDArray[np.float32], status: str, unit: str) -> list[HouseMap]:
+        if not self._map_row:
+            return []
+        scale = map_scale(self._maps, values, status, signed=unit != "attention")
+        return house_maps(self._maps, values, status, unit, scale)
+
+    def _pictured(self, house_id: str, sold: pd.Timestamp) -> dict[str, Any]:
+        """What depends on the picture; keys without it are None."""
+        nothing = dict.fromkeys(("picture", "attention", "value_map", "explained_by", "under"))
+        picture = self._pictures.get(house_id)
+        if picture is None:
+            return {**nothing, "surroundings": 0.0}
+        west, south, east, north = picture.bounds
+        across = math.radians(east - west) * _EARTH * math.cos(math.radians((south + north) / 2))
+        found: dict[str, Any] = {
+            **nothing,
+            "surroundings": 0.0,
+            "picture": {
+                "file": picture.file,
+                "bounds": [round(edge, 7) for edge in picture.bounds],
+                "house": [round(part, 4) for part in picture.house],
+                "metres": round(across, 1),
+                "missing_tiles": picture.missing_tiles,
+                "attribution": picture.attribution,
+                "taken": taken_words(self._config.imagery.taken, sold),
+            },
+        }
+        row = self._map_row.get(house_id)
+        if row is None:
+            return found
+        values = _map(self._values[row], self._statuses["value_status"][row])
+        height, width = self._values[row].values.shape
+        down = math.radians(north - south) * _EARTH
+        values["cell_square_metres"] = round(across * down / (width * height), 3)
+        under = under_rows(self._maps.under, row)
+        return found | {
+            "attention": self._attention(house_id),
+            "value_map": values,
+            "surroundings": _cents(self._statuses["surroundings"][row] or 0.0),
+            "explained_by": {"everyone": True} if self._same_weights else self._lender(row),
+            "under": under and [dict(zip(_UNDER, line, strict=True)) for line in under],
+        }
+
+    def _attention(self, house_id: str) -> dict[str, Any] | None:
+        row = self._map_row.get(house_id)
+        return None if row is None else _map(self._heats[row], self._statuses["status"][row])
+
+    def _lender(self, row: int) -> dict[str, Any] | None:
+        """The house whose weights coloured a map, as far as the run still shows it."""
+        house_id = self._lenders[row]
+        if house_id is None or self._heats[row].note:
+            return None
+        sale = self._sale_of.get(house_id)
+        if sale is None:
+            return {
+                "house_id": house_id, "address": None, "sale_date": None, "price": None, "picture": None,
+                "attention": None,
+            }  # fmt: skip
+        return {
+            "house_id": house_id,
+            "address": text_or_none(sale.address),
+            "sale_date": _day(sale.sale_date),
+            "price": _cents(sale.price),
+            "picture": self._small(house_id),
+            "attention": self._attention(house_id),
+        }
+
+    def _small(self, house_id: str) -> dict[str, Any] | None:
+        picture = self._pictures.get(house_id)
+        if picture is None:
+            return None
+        return {"file": picture.file, "house": [round(part, 4) for part in picture.house]}
+
+    def _comparables_by_sale(
+        self, table: pd.DataFrame, sales: pd.DataFrame
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Comparable sales by the sale that they support, the best first; none of sales that are gone."""
+        shown = self._judged["sale_date"]
+        places = sales.set_index("sale_id")[["address", "latitude", "longitude"]]
+        wanted = table[table["sale_id"].isin(shown.index) & table["comparable_sale_id"].isin(places.index)]
+        wanted = wanted.sort_values("rank", kind="stable").join(places, on="comparable_sale_id")
+        valued = shown.loc[wanted["sale_id"]].to_numpy()
+        after = wanted["sale_date"].to_numpy() > valued
+        found: dict[str, list[dict[str, Any]]] = {}
+        for row, is_after in zip(wanted.to_dict("records"), after.tolist(), strict=True):
+            listed = found.setdefault(row["sale_id"], [])
+            house_id = str(row["comparable_house_id"])
+            listed.append(
+                {
+                    "rank": len(listed) + 1,
+                    "house_id": house_id,
+                    "address": text_or_none(row["address"]),
+                    "place": [round(row["latitude"], 6), round(row["longitude"], 6)],
+                    "sale_date": _day(row["sale_date"]),
+                    "price": _cents(row["price"]),
+                    "adjusted_price": _cents(row["adjusted_price"]),
+                    "metres": round(float(row["metres"]), 1),
+                    "why": str(row["why"]),
+                    "after": is_after,
+                    "picture": self._small(house_id),
+                }
+            )
+        return found
+
+
+_UNDER: Final = ("cover", "attention", "area", "amount")
+
+
+def _map(drawn: HouseMap, status: str) -> dict[str, Any]:
+    """A map as JSON values, to a thousandth of its scale."""
+    decimals = _DIGITS - math.floor(math.log10(drawn.scale))
+    values = np.round(drawn.values.astype(np.float64), decimals)
+    listed = values.astype(np.int64).tolist() if decimals <= 0 else values.tolist()
+    return {
+        "values": [] if drawn.note else listed,
+        "scale": float(f"{drawn.scale:.6g}"),
+        "status": status,
+        "note": drawn.note,
+    }
+
+
+def _cents(amount: Any) -> float | None:
+    value = float(amount)
+    return round(value, 2) if math.isfinite(value) else None
+
+
+def _number(value: float) -> float | int | None:
+    if not math.isfinite(value):
+        return None
+    return int(value) if value.is_integer() else round(value, 4)
+
+
+def _day(when: Any) -> str:
+    return f"{when:%Y-%m-%d}"
