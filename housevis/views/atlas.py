@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -13,7 +14,7 @@ from housevis.core.storage import write_file
 from housevis.views.atlas_data import detail_chunks, first_view, spatial_order
 from housevis.views.atlas_page import render_page
 from housevis.views.data import AtlasData, check_out_of_sample
-from housevis.views.pictures import NO_PICTURES, write_pictures
+from housevis.views.pictures import NO_PICTURES, Picture, write_pictures
 from housevis.views.words import script_json
 
 _CHUNK_NAME = re.compile(r"details-(\d+)\.js")
@@ -44,7 +45,9 @@ class AtlasReport:
     seconds: float
 
 
-def build_atlas(data: AtlasData, folder: Path) -> AtlasReport:
+def build_atlas(
+    data: AtlasData, folder: Path, beside: Callable[[dict[str, Picture]], None] | None = None
+) -> AtlasReport:
     """Build the map into a folder; a second call renews it and keeps its pictures.
 
     The folder holds ``index.html``, ``vendor/`` and ``atlas/`` (scripts and
@@ -53,6 +56,7 @@ def build_atlas(data: AtlasData, folder: Path) -> AtlasReport:
     Args:
         data: What to show.
         folder: Where to; made if it is not there.
+        beside: Writes further pages into the folder; called with the picture of each house.
 
     Raises:
         LeakError: A record's estimate is not out of sample.
@@ -70,6 +74,8 @@ def build_atlas(data: AtlasData, folder: Path) -> AtlasReport:
     written = NO_PICTURES
     if data.pictures is not None:
         written = write_pictures(house_ids, data.pictures.picture, folder)
+    if beside is not None:
+        beside(written.pictures)
 
     data_folder = folder / "data"
     data_folder.mkdir(exist_ok=True)
