@@ -53,10 +53,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from housevis.core.config import Config
+from housevis.explain.under_heat import UnderHeat
 from housevis.pipeline.attention import AttentionMaps, load_parts
 from housevis.pipeline.comparables import read_comparables
 from housevis.pipeline.explaining import has_same_weights
 from housevis.pipeline.house_facts import confidence_of, drivers_of, house_maps, map_scale, text_or_none
+from housevis.pipeline.judging import DRIVER_PREFIX, driver_columns
 from housevis.runs import Run, read_parquet
 from housevis.views.atlas_data import under_rows
 from housevis.views.house_chunks import FOLDER, read_house
@@ -130,6 +132,16 @@ class HouseDetails:
     def records(self) -> pd.DataFrame:
         """``house_id, sale_id, model_id, sample`` of what is shown."""
         return self._judged[["house_id", "sale_id", "model_id", "sample"]].reset_index(drop=True)
+
+    @property
+    def driver_names(self) -> list[str]:
+        """Drivers of the estimates."""
+        return [name.removeprefix(DRIVER_PREFIX) for name in driver_columns(self._judged)]
+
+    @property
+    def under(self) -> UnderHeat:
+        """What is under the heat of all houses with maps."""
+        return self._maps.under
 
     def __len__(self) -> int:
         return len(self._shown)

@@ -17,6 +17,8 @@ from housevis.core.errors import RunError, UsageError
 from housevis.pipeline.attention import load_parts
 from housevis.pipeline.embedding import PictureLoader, places_in_order
 from housevis.pipeline.explaining import has_same_weights, shown_sales
+from housevis.pipeline.house_details import HouseDetails
+from housevis.pipeline.house_page_facts import house_pages
 from housevis.pipeline.judging import DRIVER_PREFIX, driver_columns
 from housevis.pipeline.land_cover import land_cover_notes
 from housevis.pipeline.page_facts import headline, notice, shown_settings, training_members
@@ -26,6 +28,8 @@ from housevis.pipeline.sold import SoldHouses, current_run, load_sold_houses
 from housevis.runs import Run, find_run, read_parquet
 from housevis.views.atlas import build_atlas
 from housevis.views.data import AtlasData, AtlasPictures
+from housevis.views.house_page import PAGE, build_house_pages
+from housevis.views.pictures import Picture
 from housevis.views.server import check_loopback
 from housevis.views.server import serve as serve_folder
 
@@ -44,16 +48,24 @@ def atlas(project: Project) -> StepResult:
     run = current_run(project, sold, after="evaluate")
     page = run.atlas / "index.html"
     done, settings = run.steps().get("atlas"), shown_settings(project.config)
-    if done is not None and done["figures"].get("settings") == settings and page.is_file():
+    if done is not None and done["figures"].get("settings") == settings and _is_built(run):
         return StepResult("atlas", _atlas_lines(page), done["figures"], done["seconds"], skipped=True)
     started = time.perf_counter()
     records = _records(run, sold)
     with ExitStack() as stack:
-        pictures = None
+        pictures = archive = None
         if project.config.uses_pictures:
             archive = stack.enter_context(TileArchive(project.workspace.archive))
             records, pictures = _with_pictures(project, run, records, archive)
-        built = build_atlas(_atlas_data(project, run, sold, records, pictures), run.atlas)
+        data = _atlas_data(project, run, sold, records, pictures)
+
+        def houses(shown: dict[str, Picture]) -> None:
+            details = HouseDetails(project.config, run, sold.sales, shown_sales(sold), shown)
+            training = data.training_sales, data.training_houses
+            pages = house_pages(project.config, run, sold.sales, details, archive, training)
+            build_house_pages(pages, run.atlas)
+
+        built = build_atlas(data, run.atlas, houses)
     seconds = time.perf_counter() - started
     figures = {
         "page": str(built.page),
@@ -94,6 +106,10 @@ def _check_port(host: str, port: int) -> None:
                 where="--port",
                 remedy="Take another port, for example --port 8765.",
             ) from None
+
+
+def _is_built(run: Run) -> bool:
+    return all((run.atlas / page).is_file() for page in ("index.html", PAGE))
 
 
 def _atlas_lines(page: Path) -> list[str]:

@@ -136,7 +136,7 @@ def _without(house: dict[str, Any], gone: Collection[str]) -> dict[str, Any]:
 
 def around_place(latitude: float, longitude: float) -> list[float]:
     """A place of another sale on the little map, degrees, to about a metre."""
-    return [round(latitude, 5), round(longitude, 5)]
+    return [round(round(degrees, 6), 5) for degrees in (latitude, longitude)]
 
 
 def _rounded(places: list[list[float]]) -> list[list[float]]:
