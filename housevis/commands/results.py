@@ -140,15 +140,29 @@ def remove(
 
 
 def serve(
-    run_name: Annotated[str, typer.Argument(help="A run's name or id.", metavar="RUN")],
-    host: Annotated[str, typer.Option(help="Loopback address to listen at.")] = "127.0.0.1",
+    run_names: Annotated[list[str], typer.Argument(help="Names or ids of runs.", metavar="RUN...")],
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; any but this machine's needs HOUSEVIS_TOKEN.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65535)] = 8000,
+    imagery: Annotated[
+        str | None,
+        typer.Option(
+            help="A provider or a path, for new houses that the run's archive has no picture of [none].",
+            metavar="IMAGERY",
+        ),
+    ] = None,
+    requests_per_second: Annotated[
+        float, typer.Option(help="What one address may ask of the API for long.", min=0.1)
+    ] = 100.0,
     runs: RunsFolder = Path("runs"),
 ) -> None:
-    """Agents: show a run's map and report in the browser, on this machine only."""
+    """Agents: show runs in the browser, with what-if, estimates of new houses, and a JSON API."""
     from housevis import pipeline
+    from housevis.views.server_guard import Limits
 
-    pipeline.serve(runs, run_name, host=host, port=port)
+    limits = Limits(requests_per_second=requests_per_second, burst=6 * requests_per_second)
+    pipeline.serve(runs, run_names, host=host, port=port, imagery=imagery, limits=limits)
 
 
 def estimate(

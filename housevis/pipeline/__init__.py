@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from housevis.pipeline.gallery_page import gallery
     from housevis.pipeline.house_pages import house_report
     from housevis.pipeline.new_houses import estimate, explain_listings
-    from housevis.pipeline.pages import atlas, serve
+    from housevis.pipeline.pages import atlas
     from housevis.pipeline.ratio_studies import export_ratio_studies
     from housevis.pipeline.removal import plan_removal, remove
     from housevis.pipeline.report_page import report
     from housevis.pipeline.run_records import runs
     from housevis.pipeline.running import run
+    from housevis.pipeline.serving import serve
     from housevis.pipeline.training import train
     from housevis.pipeline.validating import validate
 
@@ -54,7 +55,7 @@ _MODULES = {
     "report": "report_page",
     "run": "running",
     "runs": "run_records",
-    "serve": "pages",
+    "serve": "serving",
     "tiles": "data_steps",
     "train": "training",
     "validate": "validating",

@@ -106,25 +106,59 @@ def comparables_of_new(
     Raises:
         RunError: The run keeps no sales for this, or they are damaged.
     """
-    known, space = _read_supporting(run)
-    places = known[[name for name in known.columns if name.startswith(_PICTURE)]].to_numpy(np.float32)
-    sales = known.drop(columns=[name for name in known.columns if name.startswith(_PICTURE)])
-    visual = model.training.set_index("sale_id").loc[sales["sale_id"], list(model.price_model.visual_names)]
-    features = model_table(sales, model.price_model.attributes_, visual.to_numpy(np.float32))
-    training = Houses(sales, features, places, sales[_KEY].to_numpy(dtype=str))
-    asked = Houses(
-        houses,
-        model.features(houses, pooled),
-        space.places(own_features(config, pooled)),
-        np.full(len(houses), ""),
-    )
-    found = SupportingSales(model.price_model, training).of(asked)
+    found = SupportOfNew(config, run, model).of(houses, pooled, model.features(houses, pooled))
     found = found.drop(columns=["sale_id", "comparable_sale_id"]).rename(
         columns={"house_id": "id", "comparable_house_id": "comparable_id"}
     )
     found["sale_date"] = pd.to_datetime(found["sale_date"]).dt.date
     found.insert(6, "currency", config.listings.currency)
     return found.round({"adjusted_price": 2, "metres": 1, "leaf_likeness": 4, "picture_likeness": 4})
+
+
+class SupportOfNew:
+    """The sales of a run's serving model, to be asked which of them support estimates of new houses.
+
+    Args:
+        config: The configuration.
+        run: The run.
+        model: Its serving model.
+
+    Raises:
+        RunError: The run keeps no sales for this, or they are damaged.
+    """
+
+    def __init__(self, config: Config, run: Run, model: ValuationModel) -> None:
+        known, self._space = _read_supporting(run)
+        places = known[[name for name in known.columns if name.startswith(_PICTURE)]].to_numpy(np.float32)
+        sales = known.drop(columns=[name for name in known.columns if name.startswith(_PICTURE)])
+        visual = model.training.set_index("sale_id").loc[
+            sales["sale_id"], list(model.price_model.visual_names)
+        ]
+        features = model_table(sales, model.price_model.attributes_, visual.to_numpy(np.float32))
+        training = Houses(sales, features, places, sales[_KEY].to_numpy(dtype=str))
+        self._config = config
+        self._supporting = SupportingSales(model.price_model, training)
+
+    def of(self, houses: pd.DataFrame, pooled: NDArray[np.float32], features: pd.DataFrame) -> pd.DataFrame:
+        """The comparable sales of n new houses, see :meth:`SupportingSales.of`.
+
+        Args:
+            houses: Sale frame, n rows; ``sale_date`` is the valuation date.
+            pooled: What the learners embed of them, NaN rows where there is no picture.
+            features: What the model takes of them.
+        """
+        places = self._space.places(own_features(self._config, pooled))
+        return self._supporting.of(Houses(houses, features, places, np.full(len(houses), "")))
+
+
+def read_supporting_sales(run: Run) -> pd.DataFrame:
+    """The sales of a run's serving model: sale frame without addresses, and ``picture_key``.
+
+    Raises:
+        RunError: The run keeps none, or they are damaged.
+    """
+    known, _ = _read_supporting(run)
+    return known.drop(columns=[name for name in known.columns if name.startswith(_PICTURE)])
 
 
 def own_features(config: Config, pooled: NDArray[np.float32]) -> NDArray[np.float32]:

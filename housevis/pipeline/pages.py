@@ -1,8 +1,7 @@
-"""The `atlas` step, and the server that shows the pages."""
+"""The `atlas` step."""
 
 from __future__ import annotations
 
-import socket
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +12,6 @@ import pandas as pd
 from data_pipeline.archive import TileArchive
 from data_pipeline.frames import HouseImage
 from db.store import read_images
-from housevis.core.errors import RunError, UsageError
 from housevis.pipeline.attention import load_parts
 from housevis.pipeline.embedding import PictureLoader, places_in_order
 from housevis.pipeline.explaining import has_same_weights, shown_sales
@@ -25,13 +23,11 @@ from housevis.pipeline.page_facts import headline, notice, shown_settings, train
 from housevis.pipeline.project import Project
 from housevis.pipeline.results import StepResult
 from housevis.pipeline.sold import SoldHouses, current_run, load_sold_houses
-from housevis.runs import Run, find_run, read_parquet
+from housevis.runs import Run, read_parquet
 from housevis.views.atlas import build_atlas
 from housevis.views.data import AtlasData, AtlasPictures
 from housevis.views.house_page import PAGE, build_house_pages
 from housevis.views.pictures import Picture
-from housevis.views.server import check_loopback
-from housevis.views.server import serve as serve_folder
 
 
 def atlas(project: Project) -> StepResult:
@@ -75,37 +71,6 @@ def atlas(project: Project) -> StepResult:
     }
     run.finish("atlas", seconds, figures)
     return StepResult("atlas", _atlas_lines(page), figures, seconds)
-
-
-def serve(runs_folder: Path, run_name: str, *, host: str = "127.0.0.1", port: int = 8000) -> None:
-    """Show a run's map and report at a loopback address until stopped.
-
-    Raises:
-        RunError: There is no such run, or its map is not built.
-        UsageError: The address is not of this machine, or the port is taken.
-    """
-    run = find_run(runs_folder, run_name)
-    if not (run.atlas / "index.html").is_file():
-        raise RunError(
-            "the map of this run is not built", where=run.run_id, remedy="Run `housevis atlas CONFIG` first."
-        )
-    check_loopback(host)
-    _check_port(host, port)
-    serve_folder(run.folder, host=host, port=port)
-
-
-def _check_port(host: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as problem:
-            raise UsageError(
-                f"port {port} of {host} cannot be listened at ({problem.strerror})",
-                where="--port",
-                remedy="Take another port, for example --port 8765.",
-            ) from None
 
 
 def _is_built(run: Run) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -142,7 +143,16 @@ class WhatIf:
         Raises:
             ModelError: The folder holds no complete model, or no calibration.
         """
-        return cls(ValuationModel.load(folder), Calibration.load(folder), houses, pooled)
+        return cls.opened(folder)(houses, pooled)
+
+    @classmethod
+    def opened(cls, folder: Path) -> Callable[[pd.DataFrame, NDArray[np.float32]], WhatIf]:
+        """The model in a folder, read once, to be asked for any houses.
+
+        Raises:
+            ModelError: The folder holds no complete model, or no calibration.
+        """
+        return partial(cls, ValuationModel.load(folder), Calibration.load(folder))
 
     def changed(self, changes: Sequence[Mapping[str, float]]) -> pd.DataFrame:
         """Estimate every house with every one of c changes.

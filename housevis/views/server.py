@@ -1,110 +1,207 @@
-"""Show a run's pages to this machine's own browser."""
+"""Serve runs to browsers: their pages, a documented JSON API, and georeferenced tiles."""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+import os
+from collections.abc import Sequence
+from typing import Any, Final
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import FileResponse, RedirectResponse
-from fastapi.staticfiles import StaticFiles
-from starlette.middleware.trustedhost import TrustedHostMiddleware
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 
 from housevis.core.errors import RunError, UsageError
+from housevis.views import api_models as models
+from housevis.views.served import ShelvedRun
+from housevis.views.server_api import REFUSALS, Refusal, Shelf, api_router
+from housevis.views.server_guard import Guard, Limits
+from housevis.views.server_metrics import Metrics, log_to_stderr
+from housevis.views.server_pages import RunPaths, add_pages, add_sign_in
+from housevis.views.server_protocol import PatientProtocol
 
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "Cache-Control": "no-cache",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+TOKEN_VARIABLE: Final = "HOUSEVIS_TOKEN"  # noqa: S105
+"""Environment variable of the token that clients of other machines have to show."""
+
+_SHORTEST_TOKEN: Final = 16
+_MOST_CONNECTIONS: Final = 1_000
+_COMPRESSED_FROM: Final = 1_024
 
 
-def create_app(folder: Path) -> FastAPI:
-    """An application that serves ``atlas/`` and ``report.html`` of a run's folder, and nothing else.
+def create_app(
+    runs: Sequence[ShelvedRun],
+    *,
+    token: str | None = None,
+    limits: Limits = Limits(),  # noqa: B008
+    compress: bool = False,
+) -> FastAPI:
+    """An application that serves runs, and nothing else of their folders.
 
-    ``/`` leads to the map, ``/health`` answers ``{"status": "ok", …}``. Files
-    carry an ETag, so a browser asks again but loads only what has changed.
+    ``/`` leads to the map of the first run, ``/api/openapi.json`` describes the
+    API, ``/health`` and ``/metrics`` are for those who watch the server.
 
     Args:
-        folder: The run's folder.
+        runs: The runs, at least one.
+        token: What clients have to show; None answers to this machine's own names only.
+        limits: What one client may ask for.
+        compress: Compress answers, for clients behind a network.
 
     Raises:
-        RunError: The map is not there.
+        RunError: A map is not there.
     """
-    atlas, report = folder / "atlas", folder / "report.html"
-    if not (atlas / "index.html").is_file():
-        raise RunError(
-            "there is no map in this folder",
-            where=str(folder),
-            remedy="Build it with `housevis atlas CONFIG`.",
-        )
-    app = FastAPI(title="housevis", docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "::1", "[::1]"])
-
-    @app.middleware("http")
-    async def add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = await call_next(request)
-        response.headers.update(_HEADERS)
-        return response
-
-    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
-    def start() -> RedirectResponse:
-        return RedirectResponse("/atlas/index.html")
-
-    @app.api_route("/health", methods=["GET", "HEAD"])
-    def health() -> dict[str, str | bool]:
-        return {"status": "ok", "run_id": folder.resolve().name, "report": report.is_file()}
-
-    if report.is_file():
-
-        @app.api_route("/report.html", methods=["GET", "HEAD"], include_in_schema=False)
-        def show_report() -> FileResponse:
-            return FileResponse(report)
-
-    app.mount("/atlas", StaticFiles(directory=atlas, html=True), name="atlas")
+    for run in runs:
+        if not (run.folder / "atlas" / "index.html").is_file():
+            raise RunError(
+                "there is no map in this folder",
+                where=str(run.folder),
+                remedy="Build it with `housevis atlas CONFIG`.",
+            )
+    metrics, shelf = Metrics(), Shelf(runs)
+    guard = Middleware(Guard, metrics=metrics, limits=limits, token=token)
+    compressing = [Middleware(GZipMiddleware, minimum_size=_COMPRESSED_FROM, compresslevel=5)]
+    app = FastAPI(
+        title="housevis",
+        summary="Houses, what they are worth, and what in the picture and the attributes made it so.",
+        description="Estimates, not appraisals. The API takes no addresses of pictures.",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        middleware=[guard, *(compressing if compress else []), Middleware(RunPaths)],
+    )
+    _explain_refusals(app)
+    _add_watching(app, shelf, metrics)
+    app.include_router(api_router(shelf, limits.estimates))
+    if token is not None:
+        add_sign_in(app, token)
+    add_pages(app, list(runs))
     return app
 
 
-def serve(folder: Path, host: str = "127.0.0.1", port: int = 8000) -> None:
-    """Serve a run's pages until interrupted.
+def _add_watching(app: FastAPI, shelf: Shelf, metrics: Metrics) -> None:
+    first = next(iter(shelf))
+
+    @app.get("/health", response_model=models.HealthAnswer, responses=REFUSALS, tags=["watching"])
+    def health() -> dict[str, Any]:
+        """Whether the server can answer for its first run."""
+        served = shelf.run(None)
+        report = (served.folder / "report.html").is_file()
+        runs = [run.run_id for run in shelf]
+        return {"status": "ok", "run_id": first.run_id, "report": report, "runs": runs}
+
+    @app.head("/health", include_in_schema=False)
+    def head_of_health() -> dict[str, Any]:
+        return health()
+
+    @app.get(
+        "/metrics",
+        response_class=Response,
+        responses={
+            **REFUSALS,
+            200: {"content": {"text/plain": {}}, "description": "Counts in Prometheus' text format"},
+        },
+        tags=["watching"],
+    )
+    def show_metrics() -> Response:
+        """Counts of requests by route and status, times, memory, houses."""
+        houses = {run.run_id: len(shelf.run(run.run_id).viewport) for run in shelf}
+        return Response(metrics.text(houses), media_type="text/plain; version=0.0.4")
+
+
+def _explain_refusals(app: FastAPI) -> None:
+    """Answer every refusal as ``{"detail": text}``."""
+
+    @app.exception_handler(Refusal)
+    async def refused(_: Request, problem: Refusal) -> JSONResponse:
+        return problem.answer()
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, problem: RequestValidationError) -> JSONResponse:
+        first = problem.errors()[0]
+        place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+        text = f"{place}: {first['msg']}" if place else str(first["msg"])
+        return JSONResponse({"detail": text.encode("utf-8", "replace").decode()}, 422)
+
+    @app.exception_handler(HTTPException)
+    async def known(_: Request, problem: HTTPException) -> JSONResponse:
+        return JSONResponse({"detail": str(problem.detail)}, problem.status_code, problem.headers)
+
+
+def serve(
+    runs: Sequence[ShelvedRun],
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    limits: Limits = Limits(),  # noqa: B008
+) -> None:
+    """Serve runs until interrupted.
 
     Args:
-        folder: The run's folder.
-        host: A loopback address.
+        runs: The runs, at least one.
+        host: A loopback address, or any other where :data:`TOKEN_VARIABLE` holds a token.
         port: Port to listen at.
+        limits: What one client may ask for.
 
     Raises:
-        UsageError: The host is not of this machine only, or the port is no port.
-        RunError: The map is not there.
+        UsageError: The address needs a token and there is none, or the port is no port.
+        RunError: A map is not there.
     """
-    check_loopback(host)
+    token = token_for(host)
     if not 0 < port < 65536:
         raise UsageError(f"{port} is no port", where="--port", remedy="Take one from 1024 to 65535.")
-    app = create_app(folder)
-    uvicorn.run(app, host=host, port=port, log_level="warning")
+    app = create_app(runs, token=token, limits=limits, compress=not is_loopback(host))
+    log_to_stderr()
+    uvicorn.Server(server_config(app, host, port)).run()
 
 
-def check_loopback(host: str) -> None:
-    """Refuse a host that other machines could reach.
+def server_config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
+    """How uvicorn runs the application: patient with nobody, and without an access log of addresses."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=PatientProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_graceful_shutdown=5,
+    )
+
+
+def token_for(host: str) -> str | None:
+    """The token that clients have to show; None where none is set and only this machine can ask.
 
     Raises:
-        UsageError: It is neither ``localhost`` nor a loopback address.
+        UsageError: Other machines can reach the address and there is no token, or it is too short.
     """
-    if host == "localhost":
-        return
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
+    token = os.environ.get(TOKEN_VARIABLE, "").strip()
+    if token and len(token) < _SHORTEST_TOKEN:
         raise UsageError(
-            f"{host!r} is not an address of this machine alone",
-            where="--host",
-            remedy="Use 127.0.0.1; the pages show listings and are not made for a network.",
+            f"the token has {len(token)} characters, which is too easily guessed",
+            where=TOKEN_VARIABLE,
+            remedy=f"Take at least {_SHORTEST_TOKEN}.",
         )
+    if not token and not is_loopback(host):
+        raise UsageError(
+            f"{host!r} is not an address of this machine alone, and there is no token",
+            where="--host",
+            remedy=f"Use 127.0.0.1, or set {TOKEN_VARIABLE} to a secret of at least {_SHORTEST_TOKEN} "
+            "characters that clients have to show.",
+        )
+    return token or None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

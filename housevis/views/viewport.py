@@ -215,7 +215,7 @@ class Viewport:
         answered = (*_place(left / size, (bottom + 1) / size), *_place((right + 1) / size, top / size))
         return answered, level, (left, right, top, bottom)
 
-    def look(self, box: Box, zoom: int, wanted: Wanted = Wanted()) -> View:  # noqa: B008
+    def look(self, box: Box, zoom: int, wanted: Wanted = Wanted()) -> View:
         """What a screen over `box` shows.
 
         Args:

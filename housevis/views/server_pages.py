@@ -1,0 +1,162 @@
+"""The pages of the runs that are served: the very folders that open from disk, and who signs in to them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import html
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qs
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from housevis.views.served import ShelvedRun
+from housevis.views.server_cache import mark_of, marked
+from housevis.views.server_guard import COOKIE, SIGN_IN, session_of
+from housevis.views.words import script_json
+
+SERVER_SCRIPT: Final = "server.js"
+"""The script by which a page notices the server; on disk it says that there is none."""
+
+_NAMED: Final = re.compile(
+    rb'<(?:script(?=[^>]*\ssrc="(?P<script>[^":?#]+)")|link(?=[^>]*\srel="stylesheet")'
+    rb'(?=[^>]*\shref="(?P<style>[^":?#]+)"))(?![^>]*\sintegrity=)'
+)
+
+
+class AtlasFiles(StaticFiles):
+    """The folder of a map; pages name the hashes of their scripts and styles, so that no other ones run.
+
+    Args:
+        folder: The folder.
+        run: The run that it shows.
+        runs: All runs that are served.
+    """
+
+    def __init__(self, folder: Path, run: ShelvedRun, runs: Sequence[ShelvedRun]) -> None:
+        super().__init__(directory=folder, html=True)
+        self._folder = folder
+        self._script = server_script(run, runs).encode()
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """One file, a page with integrity attributes, or the script of the server."""
+        if scope["method"] not in ("GET", "HEAD"):
+            raise HTTPException(405, headers={"allow": "GET, HEAD"})
+        request = Request(scope)
+        if path == SERVER_SCRIPT:
+            return marked(request, mark_of(self._script), lambda: self._script, "text/javascript")
+        if "\\" in path or "\0" in path:
+            raise HTTPException(404)
+        found = await super().get_response(path, scope)
+        if isinstance(found, FileResponse) and Path(found.path).suffix == ".html":
+            page = self._with_hashes(Path(found.path))
+            return marked(request, mark_of(page), lambda: page, "text/html")
+        return found
+
+    def _with_hashes(self, page: Path) -> bytes:
+        def add(found: re.Match[bytes]) -> bytes:
+            name = (found["script"] or found["style"]).decode()
+            beside = (page.parent / name).resolve()
+            if name == SERVER_SCRIPT or not beside.is_relative_to(self._folder.resolve()):
+                return found[0]
+            if not beside.is_file():
+                return found[0]
+            digest = base64.b64encode(hashlib.sha384(beside.read_bytes()).digest())
+            return found[0] + b' integrity="sha384-' + digest + b'"'
+
+        return _NAMED.sub(add, page.read_bytes())
+
+
+class RunPaths:
+    """Lets the pages of every run ask their own API: ``/runs/<id>/api/…`` is ``/api/…?run=<id>``.
+
+    Args:
+        app: What is asked.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, with the run of its path as a parameter."""
+        found = re.match(r"/runs/([\w.-]+)(/(?:api|tiles)/.*)", scope.get("path", ""), re.DOTALL)
+        if scope["type"] == "http" and found is not None:
+            query = b"&".join(part for part in (scope["query_string"], b"run=" + found[1].encode()) if part)
+            scope = {**scope, "path": found[2], "raw_path": found[2].encode(), "query_string": query}
+        await self._app(scope, receive, send)
+
+
+def server_script(run: ShelvedRun, runs: Sequence[ShelvedRun]) -> str:
+    """What tells a page that there is a server, and where its API is."""
+    about = {
+        "api": f"/runs/{run.run_id}/api/",
+        "tiles": f"/runs/{run.run_id}/tiles/",
+        "run": run.run_id,
+        "runs": [{"run": each.run_id, "page": f"/runs/{each.run_id}/atlas/index.html"} for each in runs],
+    }
+    return f"window.housevis = window.housevis || {{}};\nhousevis.server = {script_json(about)};\n"
+
+
+def add_pages(app: FastAPI, runs: Sequence[ShelvedRun]) -> None:
+    """Serve the folders of all runs under ``/runs/<id>/``, and of the first at ``/`` too."""
+
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
+    def start() -> RedirectResponse:
+        return RedirectResponse("/atlas/index.html")
+
+    for number, run in enumerate(runs):
+        for root in ([""] if number == 0 else []) + [f"/runs/{run.run_id}"]:
+            _add_report(app, f"{root}/report.html", run.folder / "report.html")
+            houses = run.folder / "houses"
+            app.mount(f"{root}/houses", StaticFiles(directory=houses, check_dir=False))
+            app.mount(f"{root}/atlas", AtlasFiles(run.folder / "atlas", run, runs))
+
+
+def _add_report(app: FastAPI, address: str, report: Path) -> None:
+    @app.api_route(address, methods=["GET", "HEAD"], include_in_schema=False)
+    def show_report() -> FileResponse:
+        if not report.is_file():
+            raise HTTPException(404)
+        return FileResponse(report)
+
+
+def add_sign_in(app: FastAPI, token: str) -> None:
+    """A page where a browser shows the token once and gets a cookie for it."""
+
+    @app.get(SIGN_IN, include_in_schema=False)
+    def ask() -> HTMLResponse:
+        return HTMLResponse(_page(""))
+
+    @app.post(SIGN_IN, include_in_schema=False)
+    async def sign_in(request: Request) -> Response:
+        text = (await request.body()).decode("utf-8", "replace")
+        given = parse_qs(text, max_num_fields=5).get("token", [""])[0]
+        if not hmac.compare_digest(given.strip().encode(), token.encode()):
+            return HTMLResponse(_page("This is not the token of this server."), 401)
+        answer = RedirectResponse("/", 303)
+        secure = request.url.scheme == "https"
+        answer.set_cookie(COOKIE, session_of(token), httponly=True, samesite="strict", secure=secure)
+        return answer
+
+
+def _page(problem: str) -> str:
+    note = f'<p role="alert">{html.escape(problem)}</p>' if problem else ""
+    return f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>Sign in</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:24rem;margin:15vh auto;padding:0 1rem}}
+input,button{{font:inherit;padding:.5rem .75rem;width:100%;box-sizing:border-box;margin:.25rem 0 .75rem}}
+</style></head><body><h1>Sign in</h1>{note}<form method="post" action="{SIGN_IN}">
+<label for="token">Token of this server</label>
+<input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
+<button>Show the map</button></form></body></html>
+"""
