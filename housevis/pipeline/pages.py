@@ -102,6 +102,7 @@ def _records(run: Run, sold: SoldHouses) -> pd.DataFrame:
         "sale_id", "house_id", "price", "sale_date", "estimate", "low", "high", "base", "model_id", "sample",
         "drivers",
     ]  # fmt: skip
+    columns += [name for name in ("confidence", "confidence_reasons") if name in judged]
     return shown.merge(judged[columns], on="sale_id", validate="one_to_one")
 
 
@@ -116,9 +117,12 @@ def _with_pictures(
     has_map = rows.notna().to_numpy()
     heat = np.zeros((len(records), *maps.heats.shape[1:]), dtype=np.float32)
     heat[has_map] = maps.heats[rows[has_map].astype(int)]
+    values = np.zeros((len(records), *maps.values.shape[1:]), dtype=np.float32)
+    values[has_map] = maps.values[rows[has_map].astype(int)]
     found = maps.houses.reindex(rows)
     records = records.assign(
         status=found["status"].fillna("no imagery").to_numpy(),
+        value_status=found["value_status"].fillna("no imagery").to_numpy(),
         neighbour_house_id=found["neighbour_house_id"].to_numpy(),
     )
     images = read_images(project.engine, config.imagery.framing, config.imagery.zoom).set_index("house_id")
@@ -138,6 +142,7 @@ def _with_pictures(
         under=maps.under.found(rows.to_numpy(np.float64)),
         under_notes=land_cover_notes(config, maps.under),
         same_weights=has_same_weights(run),
+        values=values,
     )
     return records, pictures
 
@@ -160,4 +165,5 @@ def _atlas_data(
         headline=headline(run.metrics()),
         notice=notice(config),
         report_link="../report.html",
+        house_page=PAGE,
     )

@@ -11,13 +11,18 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from housevis.core.storage import write_file
-from housevis.views.atlas_data import detail_chunks, first_view, spatial_order
+from housevis.views.atlas_data import CHUNK_SIZE, chunk_script, detail_chunks, first_view, spatial_order
+from housevis.views.atlas_manifest import check_vendored, drop_damaged_pictures, write_manifest
+from housevis.views.atlas_overlays import overlay_chunks
 from housevis.views.atlas_page import render_page
 from housevis.views.data import AtlasData, check_out_of_sample
 from housevis.views.pictures import NO_PICTURES, Picture, write_pictures
 from housevis.views.words import script_json
 
-_CHUNK_NAME = re.compile(r"details-(\d+)\.js")
+_CHUNK_NAME = re.compile(r"(?:details|overlays)-(\d+)\.js")
+
+NO_SERVER = "housevis.server = null;\n"
+"""What the pages find out about a server when there is none; one that serves them answers otherwise."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class AtlasReport:
         without_imagery: Houses without a picture, all of them in a run without pictures.
         pictures_written: Picture files written now.
         pictures_kept: Picture files that were there already.
-        first_view_bytes: Size of the table that the first view loads.
+        first_view_bytes: Size of all files that the first view loads.
         seconds: Time it took.
     """
 
@@ -51,7 +56,8 @@ def build_atlas(
     """Build the map into a folder; a second call renews it and keeps its pictures.
 
     The folder holds ``index.html``, ``vendor/`` and ``atlas/`` (scripts and
-    styles), ``data/`` (the houses) and, with pictures, ``pictures/``.
+    styles), ``data/`` (the houses), ``server.js`` and, with pictures,
+    ``pictures/``; ``manifest.json`` names every file with its hash.
 
     Args:
         data: What to show.
@@ -60,6 +66,7 @@ def build_atlas(
 
     Raises:
         LeakError: A record's estimate is not out of sample.
+        StorageError: A script of the installation is not the one that it was released with.
     """
     started = time.monotonic()
     check_out_of_sample(data.records, data.training_sales, data.training_houses)
@@ -73,6 +80,7 @@ def build_atlas(
     house_ids = list(dict.fromkeys(records["house_id"].astype(str)))
     written = NO_PICTURES
     if data.pictures is not None:
+        drop_damaged_pictures(folder)
         written = write_pictures(house_ids, data.pictures.picture, folder)
     if beside is not None:
         beside(written.pictures)
@@ -81,18 +89,24 @@ def build_atlas(
     data_folder.mkdir(exist_ok=True)
     chunks = detail_chunks(data, records, order, written.pictures)
     for number, chunk in enumerate(chunks):
+        write_file(data_folder / f"details-{number}.js", chunk_script("receive", number, chunk))
+    overlays = 0
+    for overlays, chunk in enumerate(
+        overlay_chunks(data, records, order, written.pictures, CHUNK_SIZE), start=1
+    ):
         write_file(
-            data_folder / f"details-{number}.js", f"housevis.receive({number},{script_json(chunk)});\n"
+            data_folder / f"overlays-{overlays - 1}.js", chunk_script("receiveOverlays", overlays - 1, chunk)
         )
     for path in data_folder.iterdir():
         match = _CHUNK_NAME.fullmatch(path.name)
-        if match and int(match[1]) >= len(chunks):
+        if match and int(match[1]) >= (len(chunks) if path.name.startswith("details") else overlays):
             path.unlink()
-    first_view_bytes = write_file(
-        data_folder / "houses.js", f"housevis.houses={script_json(first_view(data, records))};\n"
-    )
+    view = script_json(first_view(data, records, order))
+    write_file(data_folder / "houses.js", f"housevis.houses={view};\n")
+    write_file(folder / "server.js", NO_SERVER)
     page = folder / "index.html"
     write_file(page, render_page(data, len(records)))
+    write_manifest(folder, data.run_id)
     return AtlasReport(
         page=page,
         sales=len(records),
@@ -100,12 +114,23 @@ def build_atlas(
         without_imagery=len(house_ids) - len(written.pictures),
         pictures_written=written.written,
         pictures_kept=written.kept,
-        first_view_bytes=first_view_bytes,
+        first_view_bytes=first_view_size(folder),
         seconds=time.monotonic() - started,
     )
+
+
+def first_view_size(folder: Path) -> int:
+    """Bytes of the files that the page of a map loads before anything is chosen."""
+    page = folder / "index.html"
+    loaded = re.findall(
+        r'<(?:script src|link rel="stylesheet" href)="([^"]+)"', page.read_text(encoding="utf-8")
+    )
+    files = {page, folder / "data" / "houses.js", *(folder / name for name in loaded)}
+    return sum(path.stat().st_size for path in files)
 
 
 def _copy_static(folder: Path) -> None:
     with as_file(files("housevis.views") / "static") as static:
         for part in ("vendor", "atlas"):
             shutil.copytree(static / part, folder / part, dirs_exist_ok=True)
+    check_vendored(folder / "vendor")

@@ -2,7 +2,8 @@
 
 A page opened from disk may not fetch files, but it may add script elements.
 So ``data/houses.js`` holds the columns that the first view needs, and
-``data/details-<k>.js`` the rest of :data:`CHUNK_SIZE` sales each. Sales are
+``data/details-<k>.js`` the rest of :data:`CHUNK_SIZE` sales each, and
+``data/overlays-<k>.js`` what is laid over their pictures. Sales are
 ordered along a space-filling curve, so one chunk covers one part of town.
 """
 
@@ -17,16 +18,15 @@ import pandas as pd
 
 from data_pipeline.land_cover import LAND_COVERS
 from housevis.explain.under_heat import UnderHeat
+from housevis.pricing.confidence import GRADES
+from housevis.views.atlas_colours import colour_modes, picture_effects
+from housevis.views.atlas_overlays import overlay_legends
 from housevis.views.data import SAMPLES, AtlasData, AtlasPictures
-from housevis.views.heat import DRAWN_STATUSES, heat_scale, heat_uri, legend_uri
 from housevis.views.pictures import Picture
-from housevis.views.words import ATTRIBUTE_LABELS, COVER_LABELS, label
+from housevis.views.words import ATTRIBUTE_LABELS, COVER_LABELS, label, script_json
 
 CHUNK_SIZE = 32
 """Sales per chunk of details."""
-
-PRICE_CLASSES = 7
-"""Colours of the price legend; their limits are quantiles of the prices, rounded."""
 
 MICRODEGREE = 1e-6
 
@@ -49,23 +49,13 @@ def spatial_order(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
     return np.argsort(code, kind="stable")
 
 
-def price_limits(prices: np.ndarray) -> list[float]:
-    """Limits between the price classes: quantiles rounded to two digits, ascending, distinct."""
-    limits: list[float] = []
-    for quantile in np.quantile(prices, np.arange(1, PRICE_CLASSES) / PRICE_CLASSES):
-        step = 10.0 ** (math.floor(math.log10(quantile)) - 1)
-        limit = round(float(quantile) / step) * step
-        if not limits or limit > limits[-1]:
-            limits.append(limit)
-    return limits
-
-
-def first_view(data: AtlasData, records: pd.DataFrame) -> dict[str, Any]:
+def first_view(data: AtlasData, records: pd.DataFrame, order: np.ndarray) -> dict[str, Any]:
     """The content of ``houses.js``: settings of the page and one column per fact.
 
     Args:
         data: The atlas.
         records: Its records in the order of the page.
+        order: Indices of those records in the maps.
     """
     latitude = records["latitude"].to_numpy(dtype=float)
     longitude = records["longitude"].to_numpy(dtype=float)
@@ -73,6 +63,8 @@ def first_view(data: AtlasData, records: pd.DataFrame) -> dict[str, Any]:
     addresses = [_text_or_none(value) for value in records["address"]]
     samples = records["sample"].tolist()
     pictures = data.pictures
+    effects = [round(value) if math.isfinite(value) else None for value in picture_effects(records)]
+    grades = [_grade(value) for value in records.get("confidence", pd.Series([None] * len(records)))]
     return {
         "runId": data.run_id,
         "currency": data.currency,
@@ -83,11 +75,12 @@ def first_view(data: AtlasData, records: pd.DataFrame) -> dict[str, Any]:
         else {
             "attribution": pictures.attribution,
             "baseMap": pictures.base_map,
-            "heatScale": legend_uri(),
+            "legends": overlay_legends(pictures, records, order),
             "underNotes": list(pictures.under_notes),
             "sameWeights": pictures.same_weights,
         },
-        "priceLimits": price_limits(records["price"].to_numpy(dtype=float)),
+        "housePage": data.house_page,
+        "modes": colour_modes(data, records),
         "chunkSize": CHUNK_SIZE,
         "origin": [float(latitude.min()), float(longitude.min())],
         "unit": MICRODEGREE,
@@ -98,9 +91,18 @@ def first_view(data: AtlasData, records: pd.DataFrame) -> dict[str, Any]:
         "price": records["price"].round().astype(int).tolist(),
         "estimate": records["estimate"].round().astype(int).tolist(),
         "address": addresses if any(addresses) else None,
+        "bedrooms": _known_or_none([_number_or_none(value) for value in records["bedrooms"]]),
+        "effect": _known_or_none(effects),
+        "grades": list(GRADES),
+        "confidence": _known_or_none(grades),
         "samples": list(SAMPLES),
         "sample": "".join(str(SAMPLES.index(sample)) for sample in samples),
     }
+
+
+def chunk_script(receiver: str, number: int, content: Any) -> str:
+    """The text of a chunk's file: a call of ``housevis.<receiver>``."""
+    return f"housevis.{receiver}({number},{script_json(content)});\n"
 
 
 def detail_chunks(
@@ -119,6 +121,9 @@ def detail_chunks(
             "low": round(record["low"]),
             "high": round(record["high"]),
             "model": str(record["model_id"]),
+            "reasons": [
+                part for part in (_text_or_none(record.get("confidence_reasons")) or "").split("; ") if part
+            ],
             "base": round(record["base"]),
             "drivers": driver_bars(record["drivers"]),
             "bedrooms": _number_or_none(record["bedrooms"]),
@@ -137,19 +142,16 @@ def _picture_details(
     data: AtlasPictures, records: pd.DataFrame, order: np.ndarray, pictures: dict[str, Picture]
 ) -> Iterator[dict[str, Any]]:
     """What the card of each sale shows of its picture."""
-    scale = heat_scale(data.heat[order], records["status"].to_numpy())
     row_of = {house_id: row for row, house_id in enumerate(records["house_id"].astype(str))}
     for source, record in zip(order, records.to_dict("records"), strict=True):
         neighbour = None if data.same_weights else _text_or_none(record["neighbour_house_id"])
         picture = pictures.get(str(record["house_id"]))
-        drawn = record["status"] in DRAWN_STATUSES and picture is not None
         yield {
             "status": record["status"] if picture is not None else "no imagery",
+            "valueStatus": _text_or_none(record.get("value_status")) if picture is not None else "no imagery",
             "neighbour": neighbour,
             "neighbourRow": row_of.get(neighbour) if neighbour is not None else None,
             "picture": _picture(picture, data.attribution) if picture is not None else None,
-            "heat": heat_uri(data.heat[source], scale) if drawn else None,
-            "heatBounds": [round(float(edge), 7) for edge in data.heat_bounds[source]] if drawn else None,
             "under": under_rows(data.under, int(source)) if data.under is not None and picture else None,
         }
 
@@ -210,6 +212,16 @@ def _picture(picture: Picture, attribution: str) -> dict[str, Any]:
 
 def _text_or_none(value: Any) -> str | None:
     return None if value is None or value is pd.NA or value != value else str(value)
+
+
+def _grade(value: Any) -> int | None:
+    """The place of a confidence grade among :data:`GRADES`."""
+    return GRADES.index(value) if value in GRADES else None
+
+
+def _known_or_none(values: list[Any]) -> list[Any] | None:
+    """A column, or None where nothing is known of any house."""
+    return values if any(value is not None for value in values) else None
 
 
 def _number_or_none(value: Any) -> float | None:

@@ -11,6 +11,7 @@ from folium.plugins import MarkerCluster
 from folium.template import Template
 from jinja2 import Environment, PackageLoader
 
+from housevis.pricing.confidence import GRADES
 from housevis.views.data import AtlasData
 from housevis.views.words import ICON, percent, points
 
@@ -38,10 +39,15 @@ class HouseCluster(MarkerCluster):
     default_js = [  # noqa: RUF012
         ("markercluster", "vendor/leaflet.markercluster.js"),
         ("words", "atlas/words.js"),
+        ("server", "server.js"),
+        ("colours", "atlas/colours.js"),
+        ("filters", "atlas/filters.js"),
         ("map", "atlas/map.js"),
+        ("layers", "atlas/layers.js"),
+        ("card_parts", "atlas/card_parts.js"),
         ("card", "atlas/card.js"),
+        ("search", "atlas/search.js"),
         ("controls", "atlas/controls.js"),
-        ("houses", "data/houses.js"),
     ]
     default_css = [  # noqa: RUF012
         ("markercluster_css", "vendor/MarkerCluster.css"),
@@ -68,7 +74,10 @@ def render_page(data: AtlasData, sales: int) -> str:
     """
     environment = Environment(loader=PackageLoader("housevis.views"), autoescape=True)
     environment.filters.update(percent=percent, points=points)
-    frame = environment.get_template("atlas.html.jinja").render(data=data, sales=sales)
+    has_addresses = bool(data.records["address"].notna().any())
+    frame = environment.get_template("atlas.html.jinja").render(
+        data=data, sales=sales, grades=GRADES, has_addresses=has_addresses
+    )
 
     figure = Figure(title=escape(data.title))
     figure._id = "page"

@@ -12,10 +12,13 @@ from typing import Any
 
 from housevis.core.errors import StorageError
 from housevis.core.storage import write_file
-from housevis.views.atlas_data import CHUNK_SIZE
+from housevis.views.atlas_data import CHUNK_SIZE, chunk_script
+from housevis.views.atlas_manifest import changed_files, write_manifest
 from housevis.views.words import script_json
 
-_COLUMNS = ("latitude", "longitude", "house", "day", "price", "estimate", "address")
+_COLUMNS = (
+    "latitude", "longitude", "house", "day", "price", "estimate", "address", "bedrooms", "effect", "confidence",
+)  # fmt: skip
 _COUNT = re.compile(r"(<dt>sold houses</dt><dd>)[\d,]+(</dd>)")
 
 
@@ -60,16 +63,29 @@ def remove_from_atlas(folder: Path, house_ids: Collection[str]) -> AtlasRemoval:
     gone = [row for row, house_id in enumerate(view["house"]) if house_id in house_ids]
     named = any(detail.get("neighbour") in house_ids for detail in details)
     if not gone and not named:
+        _finish(folder, view)
         return AtlasRemoval(0, 0)
+    overlays = _overlays(data, len(details))
     pictures = _remove_pictures(folder, [details[row] for row in gone], [details[row] for row in kept])
     _write(new, _shortened(view, kept), _renumbered(details, kept, house_ids))
+    _write_chunks(new, "overlays", "receiveOverlays", [overlays[row] for row in kept] if overlays else [])
     data.rename(old)
     new.rename(data)
     shutil.rmtree(old)
+    _finish(folder, _read(data / "houses.js"))
+    return AtlasRemoval(len(gone), pictures)
+
+
+def _finish(folder: Path, view: dict[str, Any]) -> None:
+    """Bring the number on the page and the manifest to what the data are."""
     page = folder / "index.html"
     if page.is_file():
-        write_file(page, _COUNT.sub(rf"\g<1>{len(kept):,}\g<2>", page.read_text(encoding="utf-8")))
-    return AtlasRemoval(len(gone), pictures)
+        words = page.read_text(encoding="utf-8")
+        counted = _COUNT.sub(rf"\g<1>{len(view['house']):,}\g<2>", words)
+        if counted != words:
+            write_file(page, counted)
+    if changed_files(folder):
+        write_manifest(folder, view["runId"])
 
 
 def _read(path: Path) -> Any:
@@ -120,9 +136,21 @@ def _remove_pictures(folder: Path, gone: list[dict[str, Any]], kept: list[dict[s
     return len(unwanted)
 
 
+def _overlays(data: Path, sales: int) -> list[Any]:
+    """The overlays of all sales; none in a map without pictures."""
+    if not (data / "overlays-0.js").is_file():
+        return []
+    numbers = range(-(-sales // CHUNK_SIZE))
+    return [overlay for number in numbers for overlay in _read(data / f"overlays-{number}.js")]
+
+
 def _write(data: Path, view: dict[str, Any], details: list[dict[str, Any]]) -> None:
     data.mkdir()
-    for number, start in enumerate(range(0, len(details), CHUNK_SIZE)):
-        chunk = script_json(details[start : start + CHUNK_SIZE])
-        write_file(data / f"details-{number}.js", f"housevis.receive({number},{chunk});\n")
+    _write_chunks(data, "details", "receive", details)
     write_file(data / "houses.js", f"housevis.houses={script_json(view)};\n")
+
+
+def _write_chunks(data: Path, name: str, receiver: str, content: list[Any]) -> None:
+    for number, start in enumerate(range(0, len(content), CHUNK_SIZE)):
+        chunk = content[start : start + CHUNK_SIZE]
+        write_file(data / f"{name}-{number}.js", chunk_script(receiver, number, chunk))

@@ -50,6 +50,10 @@ the area NaN.
 PICTURE_COLUMNS = ("neighbour_house_id", "status")
 """Further columns of the records of an atlas with pictures; ``neighbour_house_id`` may be None."""
 
+OPTIONAL_COLUMNS = ("confidence", "confidence_reasons", "value_status")
+"""Columns that records may have besides: the grade of an estimate with its reasons, set apart by
+semicolons, and the status of the value map. A run of before they were known has none."""
+
 
 @dataclass(frozen=True)
 class Headline:
@@ -110,6 +114,9 @@ class AtlasPictures:
             that the maps are global and no house explains another.
         under: What is under the heat, in the order of the records; None shows nothing of it.
         under_notes: Sentences beside it.
+        values: Value maps, float32 ``(n, H, W)``, signed, in the currency, with
+            the same bounds as the attention; the column ``value_status`` says
+            which of them are drawn. None where the run has none.
     """
 
     heat: np.ndarray
@@ -120,6 +127,7 @@ class AtlasPictures:
     same_weights: bool = False
     under: UnderHeat | None = None
     under_notes: tuple[str, ...] = ()
+    values: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +148,8 @@ class AtlasData:
         training_houses: Model id -> ids of the houses of those sales.
         notice: Sentence shown at the head, for example that the town is fictional.
         report_link: Address of the report relative to the map's page, or None.
+        house_page: Address of the houses' page relative to the map's page; the
+            card leads to ``<house_page>#<house id>``. None where there is no such page.
 
     Raises:
         DataError: Columns are missing, or shapes, samples or statuses are wrong.
@@ -157,6 +167,7 @@ class AtlasData:
     headline: Headline | None = None
     notice: str | None = None
     report_link: str | None = None
+    house_page: str | None = None
 
     def __post_init__(self) -> None:
         need_columns(self.records, RECORD_COLUMNS, "AtlasData.records")
@@ -181,6 +192,13 @@ class AtlasData:
                 f"heat_bounds has the shape {pictures.heat_bounds.shape}, not ({count}, 4)",
                 where="AtlasData.pictures",
             )
+        if pictures.values is not None:
+            need_columns(self.records, ("value_status",), "AtlasData.records")
+            if pictures.values.ndim != 3 or len(pictures.values) != count:
+                raise DataError(
+                    f"values has the shape {pictures.values.shape}, but {count} records need ({count}, H, W)",
+                    where="AtlasData.pictures",
+                )
         if not np.isfinite(pictures.heat).all():
             raise DataError("an attention map holds a value that is no number", where="AtlasData.pictures")
         unknown = set(self.records["status"]) - set(STATUSES)

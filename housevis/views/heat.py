@@ -33,7 +33,11 @@ def heat_uri(values: np.ndarray, scale: float, *, pixels_per_cell: int = PIXELS_
         scale: The attention of the hottest colour, from :func:`heat_scale`.
         pixels_per_cell: Pixels per side of a cell.
     """
-    png = heat_to_png(values, scale, pixels_per_cell=pixels_per_cell)
+    return png_uri(heat_to_png(values, scale, pixels_per_cell=pixels_per_cell))
+
+
+def png_uri(png: bytes) -> str:
+    """A PNG file as an address."""
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 

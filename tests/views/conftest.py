@@ -110,6 +110,11 @@ def make_atlas_data(
             "base": base,
             "neighbour_house_id": [house_id[(number + 6) % houses] for number in range(houses)],
             "status": status,
+            "value_status": np.where(status == "no imagery", "no imagery", "ok"),
+            "confidence": np.array(["high", "medium", "low"])[np.arange(houses) % 3],
+            "confidence_reasons": [
+                "few sales near it; old picture" if number % 3 == 2 else "" for number in range(houses)
+            ],
         }
     )
     records.loc[2, "neighbour_house_id"] = None
@@ -160,6 +165,7 @@ def make_atlas_data(
             "Drawn for a test",
             under=under_heat(heat, status),
             under_notes=("Roads are from a file: © Somebody.",),
+            values=(1000 * heat - 200 * (heat.max(axis=(1, 2)) > 0)[:, None, None]).astype(np.float32),
         ),
         "training_sales": {name: {sale_id[row] for row in rows} for name, rows in training.items()},
         "training_houses": {name: {house_id[row] for row in rows} for name, rows in training.items()},

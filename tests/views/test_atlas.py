@@ -13,12 +13,14 @@ import pytest
 from PIL import Image
 
 from housevis.core.errors import LeakError
-from housevis.explain.heatmap import heat_to_rgba
+from housevis.explain.heatmap import heat_to_rgba, shared_scale
 from housevis.views.atlas import build_atlas
-from housevis.views.atlas_data import CHUNK_SIZE, driver_bars, price_limits, spatial_order
+from housevis.views.atlas_colours import price_limits
+from housevis.views.atlas_data import CHUNK_SIZE, driver_bars, spatial_order
 from housevis.views.heat import PIXELS_PER_CELL, heat_scale, heat_uri
 from housevis.views.words import money, script_json
 
+SIDE_METRES = 0.0008 * 111_195
 STATIC = Path(__file__).resolve().parents[2] / "housevis" / "views" / "static"
 
 
@@ -27,12 +29,20 @@ def read_first_view(folder: Path) -> dict:
     return json.loads(text.removeprefix("housevis.houses=").rstrip(";\n"))
 
 
-def read_details(folder: Path) -> list[dict]:
+def read_details(folder: Path, kind: str = "details", receiver: str = "receive") -> list[dict]:
     details = []
-    for number in range(len(list((folder / "data").glob("details-*.js")))):
-        text = (folder / "data" / f"details-{number}.js").read_text()
-        details += json.loads(text.removeprefix(f"housevis.receive({number},").removesuffix(");\n"))
+    for number in range(len(list((folder / "data").glob(f"{kind}-*.js")))):
+        text = (folder / "data" / f"{kind}-{number}.js").read_text()
+        details += json.loads(text.removeprefix(f"housevis.{receiver}({number},").removesuffix(");\n"))
     return details
+
+
+def read_overlays(folder: Path) -> list[dict]:
+    return [overlay or {} for overlay in read_details(folder, "overlays", "receiveOverlays")]
+
+
+def pixels_of(uri: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).convert("RGBA"))
 
 
 def test_nothing_is_loaded_from_elsewhere(atlas_data, tmp_path):
@@ -86,16 +96,12 @@ def test_statuses_decide_what_is_drawn(atlas_data, tmp_path):
     report = build_atlas(atlas_data, tmp_path)
     view, details = read_first_view(tmp_path), read_details(tmp_path)
     of = {house: details[row] for row, house in enumerate(view["house"])}
+    over = dict(zip(view["house"], read_overlays(tmp_path), strict=True))
     assert [of[f"H0000{number}"]["status"] for number in range(5)] == [
         "ok", "flat", "no neighbour", "negligible", "no imagery",
     ]  # fmt: skip
-    assert [of[f"H0000{number}"]["heat"] is not None for number in range(5)] == [
-        True,
-        False,
-        False,
-        True,
-        False,
-    ]
+    assert ["attention" in over[f"H0000{number}"] for number in range(5)] == [True, False, False, True, False]
+    assert ["value" in over[f"H0000{number}"] for number in range(5)] == [True, True, True, True, False]
     assert of["H00004"]["picture"] is None
     assert report.without_imagery == 1
     assert view["pictures"]["sameWeights"] is False
@@ -107,19 +113,55 @@ def test_where_all_houses_have_the_same_weights_no_neighbour_is_named(atlas_data
     build_atlas(replace(atlas_data, pictures=replace(atlas_data.pictures, same_weights=True)), tmp_path)
     assert read_first_view(tmp_path)["pictures"]["sameWeights"] is True
     details = read_details(tmp_path)
-    assert any(detail["heat"] for detail in details)
+    assert any("attention" in overlay for overlay in read_overlays(tmp_path))
     assert {(detail["neighbour"], detail["neighbourRow"]) for detail in details} == {(None, None)}
 
 
-def test_heat_has_one_scale_for_the_set(atlas_data, tmp_path):
+def test_overlays_have_one_scale_for_the_set_and_their_place(atlas_data, tmp_path):
     build_atlas(atlas_data, tmp_path)
-    view, details = read_first_view(tmp_path), read_details(tmp_path)
-    heat = atlas_data.pictures.heat
-    scale = heat_scale(heat, atlas_data.records["status"].to_numpy())
-    uri = details[view["house"].index("H00010")]["heat"]
-    png = Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).convert("RGBA")
-    assert np.array_equal(np.asarray(png), heat_to_rgba(heat[10], scale, pixels_per_cell=PIXELS_PER_CELL))
+    view, overlays = read_first_view(tmp_path), read_overlays(tmp_path)
+    pictures, statuses = atlas_data.pictures, atlas_data.records["status"].to_numpy()
+    scale = heat_scale(pictures.heat, statuses)
+    drawn = pictures.values[atlas_data.records["value_status"] == "ok"]
+    overlay = overlays[view["house"].index("H00010")]
+    expected = heat_to_rgba(pictures.heat[10], scale, pixels_per_cell=PIXELS_PER_CELL)
+    assert np.array_equal(pixels_of(overlay["attention"]), expected)
+    expected = heat_to_rgba(
+        pictures.values[10], shared_scale(drawn, signed=True), pixels_per_cell=PIXELS_PER_CELL, signed=True
+    )
+    assert np.array_equal(pixels_of(overlay["value"]), expected)
+    assert overlay["bounds"] == pytest.approx(pictures.heat_bounds[10], abs=1e-7)
     assert heat_uri(np.zeros((7, 7), dtype=np.float32), 1.0).startswith("data:image/png;base64,")
+
+
+def test_the_legend_of_the_value_map_is_an_amount_per_ground(atlas_data, tmp_path):
+    build_atlas(atlas_data, tmp_path)
+    pictures = atlas_data.pictures
+    scale = shared_scale(pictures.values[atlas_data.records["value_status"] == "ok"], signed=True)
+    side = SIDE_METRES / 7
+    end = read_first_view(tmp_path)["pictures"]["legends"]["value"]["end"]
+    assert end == pytest.approx(scale * 100 / side**2, rel=0.01)
+
+
+def test_a_run_without_value_maps_or_grades_offers_none(atlas_data, tmp_path):
+    records = atlas_data.records.drop(columns=["value_status", "confidence", "confidence_reasons"])
+    build_atlas(
+        replace(atlas_data, records=records, pictures=replace(atlas_data.pictures, values=None)), tmp_path
+    )
+    view = read_first_view(tmp_path)
+    assert view["pictures"]["legends"]["value"] is None
+    assert view["confidence"] is None
+    assert not any("value" in overlay for overlay in read_overlays(tmp_path))
+
+
+def test_what_houses_are_filtered_and_coloured_by(atlas_data, tmp_path):
+    build_atlas(atlas_data, tmp_path)
+    view, records = read_first_view(tmp_path), atlas_data.records.set_index("house_id")
+    for row, house in enumerate(view["house"]):
+        record = records.loc[house]
+        assert view["bedrooms"][row] == record["bedrooms"]
+        assert view["effect"][row] == round(dict(record["drivers"])["picture"])
+        assert view["grades"][view["confidence"][row]] == record["confidence"]
 
 
 def test_pictures_are_written_once_per_content_and_kept(atlas_data, tmp_path):
@@ -172,11 +214,14 @@ def test_a_smaller_atlas_leaves_no_chunks_behind(atlas_data, tmp_path):
         pictures=replace(
             atlas_data.pictures,
             heat=atlas_data.pictures.heat[:20],
+            values=atlas_data.pictures.values[:20],
             heat_bounds=atlas_data.pictures.heat_bounds[:20],
         ),
     )
     build_atlas(small, tmp_path)
-    assert [path.name for path in (tmp_path / "data").glob("details-*.js")] == ["details-0.js"]
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [
+        "details-0.js", "houses.js", "overlays-0.js",
+    ]  # fmt: skip
 
 
 def test_in_sample_records_write_no_page(atlas_data, tmp_path):

@@ -10,18 +10,23 @@ import pytest
 
 from housevis.core.errors import StorageError
 from housevis.views.atlas import build_atlas
+from housevis.views.atlas_manifest import changed_files
 from housevis.views.atlas_removal import AtlasRemoval, remove_from_atlas
+
+
+def chunks(folder: Path, kind: str) -> list:
+    """What the chunks of a kind hold."""
+    content = []
+    for number in range(len(list((folder / "data").glob(f"{kind}-*.js")))):
+        text = (folder / "data" / f"{kind}-{number}.js").read_text()
+        content += json.loads(text[text.index(",") + 1 :].removesuffix(");\n"))
+    return content
 
 
 def read(folder: Path) -> tuple[dict, list[dict]]:
     """The first view and the details of a map."""
     text = (folder / "data" / "houses.js").read_text()
-    view = json.loads(text[text.index("=") + 1 :].rstrip(";\n"))
-    details = []
-    for number in range(len(list((folder / "data").glob("details-*.js")))):
-        text = (folder / "data" / f"details-{number}.js").read_text()
-        details += json.loads(text[text.index(",") + 1 :].removesuffix(");\n"))
-    return view, details
+    return json.loads(text[text.index("=") + 1 :].rstrip(";\n")), chunks(folder, "details")
 
 
 def facts(folder: Path) -> dict[str, tuple]:
@@ -34,11 +39,15 @@ def facts(folder: Path) -> dict[str, tuple]:
         view["price"],
         view["estimate"],
         view["sample"],
+        view["bedrooms"],
+        view["confidence"],
+        view["effect"] or view["price"],
     )
-    rows = zip(view["house"], *columns, details, strict=True)
+    overlays = chunks(folder, "overlays") or view["house"]
+    rows = zip(view["house"], *columns, details, overlays, strict=True)
     return {
-        house: (*known, detail["base"], detail.get("picture"), detail.get("heat"))
-        for house, *known, detail in rows
+        house: (*known, detail["base"], detail.get("picture"), overlay)
+        for house, *known, detail, overlay in rows
     }
 
 
@@ -60,6 +69,7 @@ def test_the_others_stay_as_they_were(kind: str, request: pytest.FixtureRequest,
     assert f"<dd>{len(expected):,}</dd>" in built.page.read_text()
     shown = {detail["picture"]["file"] for detail in details if detail.get("picture")}
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.glob("pictures/*/*.jpg")} == shown
+    assert changed_files(tmp_path) == []
     assert remove_from_atlas(tmp_path, set(gone)) == AtlasRemoval(0, 0)
 
 
@@ -72,6 +82,7 @@ def test_a_swap_that_was_killed_is_finished(atlas_data, tmp_path: Path) -> None:
     (tmp_path / "data").rename(tmp_path / "data-new")
     remove_from_atlas(tmp_path, {gone})
     assert facts(tmp_path) == {house: known for house, known in before.items() if house != gone}
+    assert changed_files(tmp_path) == []
     assert not (tmp_path / "data-new").exists()
     assert not (tmp_path / "data-old").exists()
 

@@ -1,7 +1,7 @@
 "use strict";
 
 /* Shared by the scripts of the map: formats, building of elements, loading of details. */
-var housevis = { houses: null, chunks: new Map() };
+var housevis = { houses: null, server: null, chunks: new Map() };
 
 /* An element with attributes and children; texts become text, never markup. */
 housevis.element = function (tag, attributes, ...children) {
@@ -72,26 +72,53 @@ housevis.error = function (row) {
   return housevis.houses.estimate[row] / housevis.houses.price[row] - 1;
 };
 
-/* Called by a chunk's script when it has loaded. */
-housevis.receive = function (number, details) {
-  housevis.chunks.get(number).arrived(details);
+/* Load a script file beside the page by a script element, which works from disk too. */
+housevis.load = function (source) {
+  return new Promise(function (resolve, reject) {
+    const failed = () => reject(new Error(`The file ${source} beside this page could not be read.`));
+    document.head.append(housevis.element("script", { src: source, async: true, onload: resolve, onerror: failed }));
+  });
 };
 
-/* The details of one sale; its chunk is loaded by a script element, which works from disk too. */
-housevis.detail = function (row) {
-  const number = Math.floor(row / housevis.houses.chunkSize);
-  if (!housevis.chunks.has(number)) {
-    const chunk = {};
-    chunk.promise = new Promise(function (resolve, reject) {
-      chunk.arrived = resolve;
-      const source = `data/details-${number}.js`;
-      const failed = function () {
-        housevis.chunks.delete(number);
-        reject(new Error(`The file ${source} beside this page could not be read.`));
-      };
-      document.head.append(housevis.element("script", { src: source, async: true, onerror: failed }));
+/* Called by the script of a chunk when it has loaded. */
+housevis.receive = function (number, details) {
+  housevis.chunks.get(`details-${number}`).content = details;
+};
+
+housevis.receiveOverlays = function (number, overlays) {
+  housevis.chunks.get(`overlays-${number}`).content = overlays;
+};
+
+/* What one chunk of `kind` says of one sale; every chunk is loaded once, and again only after a failure. */
+housevis.fromChunk = function (kind, row) {
+  const size = housevis.houses.chunkSize;
+  const name = `${kind}-${Math.floor(row / size)}`;
+  if (!housevis.chunks.has(name)) {
+    const chunk = { content: null };
+    housevis.chunks.set(name, chunk);
+    chunk.promise = housevis.load(`data/${name}.js`).then(function () {
+      if (chunk.content === null) throw new Error(`The file data/${name}.js beside this page is damaged.`);
+      return chunk.content;
+    }).catch(function (problem) {
+      housevis.chunks.delete(name);
+      throw problem;
     });
-    housevis.chunks.set(number, chunk);
   }
-  return housevis.chunks.get(number).promise.then((details) => details[row % housevis.houses.chunkSize]);
+  return housevis.chunks.get(name).promise.then((content) => content[row % size]);
+};
+
+housevis.detail = (row) => housevis.fromChunk("details", row);
+
+/* The overlays of one sale: `attention`, `value` and `bounds`; null where it has none. */
+housevis.overlaysOf = function (row) {
+  return housevis.houses.pictures ? housevis.fromChunk("overlays", row) : Promise.resolve(null);
+};
+
+/* West, south, east, north as Leaflet's pair of corners. */
+housevis.corners = (bounds) => [[bounds[1], bounds[0]], [bounds[3], bounds[2]]];
+
+housevis.median = function (values) {
+  const sorted = Float64Array.from(values).sort();
+  const half = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 };

@@ -1,0 +1,118 @@
+"""The manifest of a map: every file with its size and its SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from housevis.core.errors import StorageError
+from housevis.core.storage import write_file
+
+MANIFEST: Final = "manifest.json"
+
+_REMEDY: Final = "Delete the folder of the map and run the command again."
+
+
+def write_manifest(folder: Path, run_id: str) -> dict[str, Any]:
+    """Write ``manifest.json``: the run, and of every file in the folder its bytes and SHA-256.
+
+    Args:
+        folder: The folder of a map whose other files are all there.
+        run_id: The run that is shown.
+    """
+    files = {
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _digest(path)}
+        for path in _files(folder)
+    }
+    manifest = {"run_id": run_id, "files": files}
+    write_file(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    return manifest
+
+
+def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
+    """File -> its ``bytes`` and ``sha256``; nothing where there is no manifest.
+
+    Raises:
+        StorageError: The manifest is damaged.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        return {}
+    try:
+        files = json.loads(path.read_text(encoding="utf-8"))["files"]
+        return {
+            str(name): {"bytes": int(of["bytes"]), "sha256": str(of["sha256"])} for name, of in files.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise StorageError("the manifest of this map is damaged", where=str(path), remedy=_REMEDY) from None
+
+
+def changed_files(folder: Path) -> list[str]:
+    """Files of a map that are not what its manifest says: changed, missing, or not listed.
+
+    Raises:
+        StorageError: The manifest is damaged.
+    """
+    listed = read_manifest(folder)
+    there = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
+    differ = {name for name in listed.keys() & there.keys() if listed[name]["sha256"] != _digest(there[name])}
+    return sorted(differ | (listed.keys() ^ there.keys()))
+
+
+def drop_damaged_pictures(folder: Path) -> int:
+    """Take pictures away that differ from the manifest, so that they are written again.
+
+    A manifest that cannot be read vouches for no picture: then all go.
+
+    Returns:
+        How many went.
+    """
+    try:
+        listed = read_manifest(folder)
+    except StorageError:
+        listed = {path.relative_to(folder).as_posix(): {"sha256": ""} for path in _files(folder / "pictures")}
+    damaged = [
+        folder / name
+        for name, facts in listed.items()
+        if name.startswith("pictures/")
+        and (folder / name).is_file()
+        and facts["sha256"] != _digest(folder / name)
+    ]
+    for path in damaged:
+        path.unlink()
+    return len(damaged)
+
+
+def check_vendored(folder: Path) -> None:
+    """Refuse scripts and styles of others that are not the pinned ones.
+
+    Args:
+        folder: Holds them and their own ``manifest.json``.
+
+    Raises:
+        StorageError: Names the first that differs.
+    """
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    for package in manifest["packages"]:
+        for name, digest in package["files"].items():
+            if _digest(folder / name) != digest:
+                raise StorageError(
+                    f"{name} is not the file that {package['package']} {package['version']} was released with",
+                    where=str(folder / name),
+                    remedy="Install housevis again.",
+                )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file() and not hidden and path != folder / MANIFEST:
+            yield path
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()

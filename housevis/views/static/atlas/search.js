@@ -1,0 +1,122 @@
+"use strict";
+
+/* Search by house id, by address where addresses were supplied, and by coordinates. */
+
+/* "47.61, -122.33", "47.61 N 122.33 W": latitude and longitude, or null. */
+housevis.coordinates = function (text) {
+  const match = /^\s*([+\-−]?\d{1,2}(?:\.\d+)?)\s*°?\s*([ns])?\s*[,;\s]\s*([+\-−]?\d{1,3}(?:\.\d+)?)\s*°?\s*([ew])?\s*$/i
+    .exec(text);
+  if (!match) return null;
+  const number = (digits, letter, negative) =>
+    Number(digits.replace("−", "-")) * (letter && letter.toLowerCase() === negative ? -1 : 1);
+  const latitude = number(match[1], match[2], "s");
+  const longitude = number(match[3], match[4], "w");
+  return Math.abs(latitude) <= 85 && Math.abs(longitude) <= 180 ? [latitude, longitude] : null;
+};
+
+/* The sold houses nearest to a place: pairs of row and metres, the nearest first. */
+housevis.nearest = function (place, count) {
+  const wide = Math.cos((place[0] * Math.PI) / 180);
+  const found = housevis.houses.price.map(function (_, row) {
+    const [latitude, longitude] = housevis.place(row);
+    return [row, 111195 * Math.hypot(latitude - place[0], (longitude - place[1]) * wide)];
+  });
+  return found.sort((one, other) => one[1] - other[1]).slice(0, count);
+};
+
+housevis.metres = (metres) => (metres < 950 ? `${Math.max(10, Math.round(metres / 10) * 10)} m`
+  : `${(metres / 1000).toLocaleString("en-US", { maximumFractionDigits: metres < 9500 ? 1 : 0 })} km`);
+
+/* Go to a place that need not be a house, and mark it. */
+housevis.goTo = function (place) {
+  housevis.close();
+  if (housevis.placeMark) housevis.placeMark.remove();
+  housevis.placeMark = L.circleMarker(place, {
+    pane: "picture", className: "map-spot", radius: 9, interactive: false,
+  }).addTo(housevis.map);
+  housevis.map.setView(place, 17, { animate: false });
+};
+
+housevis.startSearch = function (field, list) {
+  const { houses } = housevis;
+  const kinds = houses.address ? "Id, address or coordinates" : "Id or coordinates";
+  field.placeholder = kinds;
+  document.querySelector("label[for=search]").textContent = `Search by ${kinds.toLowerCase()}`;
+  const names = houses.house.map((house, row) =>
+    `${house} ${houses.address ? houses.address[row] || "" : ""}`.toLowerCase());
+  const most = 8;
+  const find = function (text) {
+    const first = [];
+    const rest = [];
+    for (let row = 0; row < names.length && first.length < most; row += 1) {
+      const at = names[row].indexOf(text);
+      if (at === 0) first.push(row);
+      else if (at > 0 && rest.length < most) rest.push(row);
+    }
+    return first.concat(rest).slice(0, most);
+  };
+  const hide = function () { list.hidden = true; };
+  const choose = function (row) {
+    hide();
+    housevis.open(row);
+  };
+  const entry = (action, ...words) => housevis.element("li", {},
+    housevis.element("button", { type: "button", onclick: action }, ...words));
+  const houseEntry = (row, more) => entry(() => choose(row),
+    housevis.element("b", {}, houses.house[row]),
+    houses.address && houses.address[row] ? ` ${houses.address[row]}` : null,
+    housevis.element("small", {}, `${more || ""}${housevis.money(houses.price[row])} · ${housevis.date(houses.day[row])}`));
+  const go = function (place) {
+    hide();
+    housevis.goTo(place);
+  };
+  const entries = function (text) {
+    const place = housevis.coordinates(text);
+    if (place) {
+      return [
+        entry(() => go(place), housevis.element("b", {}, "Go to this place"),
+          housevis.element("small", {}, `latitude ${place[0]}, longitude ${place[1]}`)),
+        ...housevis.nearest(place, 4).map(([row, metres]) => houseEntry(row, `${housevis.metres(metres)} away · `)),
+      ];
+    }
+    return find(text).map((row) => houseEntry(row));
+  };
+  const show = function () {
+    const text = field.value.trim().toLowerCase();
+    if (!text) return hide();
+    const found = entries(text);
+    document.getElementById("found-count").textContent = `${found.length || "No"} result${found.length === 1 ? "" : "s"}`;
+    list.replaceChildren(...(found.length ? found : [housevis.element("li", { class: "none" },
+      houses.address ? "No house has this in its id or address. " : "No house has this in its id; no addresses were supplied. ",
+      "A place is found by its coordinates, as in 47.61, −122.33.")]));
+    list.hidden = false;
+  };
+  field.value = "";
+  field.disabled = false;
+  field.addEventListener("input", show);
+  field.addEventListener("focus", show);
+  field.addEventListener("keydown", function (event) {
+    if (event.key === "Escape") hide();
+    if (event.key === "ArrowDown" && !list.hidden && list.querySelector("button")) {
+      event.preventDefault();
+      list.querySelector("button").focus();
+    }
+    if (event.key === "Enter" && field.value.trim()) {
+      show();
+      const best = list.querySelector("button");
+      if (best) best.click();
+    }
+  });
+  list.addEventListener("keydown", function (event) {
+    const item = event.target.closest("li");
+    const next = event.key === "ArrowDown" ? item.nextElementSibling
+      : event.key === "ArrowUp" ? item.previousElementSibling : null;
+    if (event.key === "Escape") { event.stopPropagation(); hide(); field.focus(); }
+    if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
+    event.preventDefault();
+    (next ? next.querySelector("button") : field).focus();
+  });
+  document.addEventListener("pointerdown", function (event) {
+    if (!event.target.closest(".search")) hide();
+  });
+};
