@@ -19,8 +19,9 @@ Keys of a house:
 * ``picture``: None, or ``{"file" (beside the map), "bounds" [west, south, east, north], "house" [x, y] as
   fractions from the upper left, "metres" (its width on the ground), "missing_tiles", "attribution",
   "taken" (a sentence)}``
-* ``attention``: None, or ``{"values" [[row from the north]], "scale" (strongest colour of the run),
-  "status", "note" (why it is not drawn; empty where it is)}``
+* ``attention``: None, or ``{"rows", "columns", "levels", "scale" (the value of the run's strongest colour),
+  "status", "note" (why it is not drawn; empty where it is)}``. ``levels`` is base64 of one signed byte per
+  cell, row by row from the north; a cell's value is ``sign * scale * (level / 127) ** 2``
 * ``value_map``: the same in currency per cell, with ``"cell_square_metres"``
 * ``surroundings``: what the pictures of the neighbourhood add
 * ``explained_by``: None; ``{"everyone": true}`` where all houses have the same weights; or the house whose
@@ -44,6 +45,7 @@ or null from disk.
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -69,7 +71,7 @@ from housevis.views.pictures import Picture
 _ALWAYS: Final = ("bedrooms", "bathrooms", "area_m2")
 _PLACE: Final = ("latitude", "longitude", "sale_month")
 _EARTH: Final = 6_378_137.0
-_DIGITS: Final = 3
+_LEVELS: Final = 127
 
 
 def stored_house_details(run: Run, house_id: str) -> dict[str, Any] | None:
@@ -293,12 +295,13 @@ _UNDER: Final = ("cover", "attention", "area", "amount")
 
 
 def _map(drawn: HouseMap, status: str) -> dict[str, Any]:
-    """A map as JSON values, to a thousandth of its scale."""
-    decimals = _DIGITS - math.floor(math.log10(drawn.scale))
-    values = np.round(drawn.values.astype(np.float64), decimals)
-    listed = values.astype(np.int64).tolist() if decimals <= 0 else values.tolist()
+    """A map as JSON; see the head of this module for its levels."""
+    rows, columns = drawn.values.shape
+    levels = np.sign(drawn.values) * np.sqrt(np.minimum(np.abs(drawn.values) / drawn.scale, 1)) * _LEVELS
     return {
-        "values": [] if drawn.note else listed,
+        "rows": rows,
+        "columns": columns,
+        "levels": "" if drawn.note else base64.b64encode(levels.round().astype(np.int8).tobytes()).decode(),
         "scale": float(f"{drawn.scale:.6g}"),
         "status": status,
         "note": drawn.note,

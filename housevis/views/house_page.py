@@ -20,8 +20,6 @@ from housevis.views.house_chunks import FOLDER, write_chunks
 from housevis.views.words import ICON, percent
 
 PAGE: Final = "house.html"
-SERVER_FILE: Final = "server.js"
-"""Only a server answers it with its address; the file beside the pages says that there is none."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ def build_house_pages(data: HousePages, folder: Path) -> HousePagesReport:
 
     Args:
         data: What to show.
-        folder: The folder of the map; its ``vendor`` and ``atlas`` lie in it.
+        folder: The folder of the map, whose ``atlas/words.js`` and ``server.js`` the page shares.
 
     Raises:
         LeakError: An estimate is not out of sample.
@@ -127,8 +125,6 @@ def build_house_pages(data: HousePages, folder: Path) -> HousePagesReport:
     with as_file(files("housevis.views") / "static") as static:
         shutil.copytree(static / "house", folder / "house", dirs_exist_ok=True)
     sizes = write_chunks(_of_the_run(data), data.houses, len(data.records), folder / FOLDER)
-    if not (folder / SERVER_FILE).is_file():
-        write_file(folder / SERVER_FILE, "housevis.server=null;\n")
     page = folder / PAGE
     shared = write_file(page, render_house_page(data))
     shared += sum(path.stat().st_size for path in (folder / "house").iterdir())

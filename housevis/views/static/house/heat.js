@@ -1,7 +1,6 @@
 "use strict";
 
 /* Maps over a picture, coloured as housevis.explain.heatmap colours them: by the square root of value / scale. */
-housevis.pixelsPerCell = 16;
 
 /* Rows of a colour table: [red, green, blue, opacity], 0 to 255. */
 housevis.colourTable = function (kind) {
@@ -30,7 +29,19 @@ housevis.between = function (cells, pixels) {
   });
 };
 
-/* A canvas with the map; `kind` is "attention" or "value". */
+/* The values of a map, row by row from the north: signed bytes, evenly spaced in the square root. */
+housevis.mapValues = function (map) {
+  const bytes = Int8Array.from(window.atob(map.levels), (letter) => letter.charCodeAt(0));
+  const values = Array.from(bytes, (level) => Math.sign(level) * map.scale * (level / 127) ** 2);
+  return Array.from({ length: map.rows }, (_, row) => values.slice(row * map.columns, (row + 1) * map.columns));
+};
+
+housevis.mapCanvas = function (map, kind) {
+  const cell = Math.max(4, Math.round(224 / map.columns));
+  return housevis.heatCanvas(housevis.mapValues(map), map.scale, kind, cell);
+};
+
+/* A canvas with values; `kind` is "attention" or "value". */
 housevis.heatCanvas = function (values, scale, kind, pixelsPerCell) {
   const signed = kind === "value";
   const table = housevis.colourTable(kind);

@@ -30,11 +30,12 @@ housevis.houseParts = function (house) {
       housevis.element("h1", { id: "name", tabindex: "-1" }, housevis.houseName(house)),
       housevis.element("p", {}, house.address ? ["House ", housevis.element("bdi", {}, house.house_id), " · "] : null, place)),
     housevis.element("div", { class: "columns" },
-      housevis.element("div", { class: "column" }, housevis.answerSection(house), housevis.driverSection(house),
-        housevis.whatIfSection(house)),
-      housevis.element("div", { class: "column" }, housevis.pictureSection(house), housevis.explainedSection(house),
-        housevis.groundSection(house),
-        housevis.section("What the listing says", "listing", housevis.factsList(house)))),
+      housevis.answerSection(house),
+      housevis.element("div", { class: "seen" }, housevis.pictureSection(house), housevis.explainedSection(house),
+        housevis.groundSection(house)),
+      housevis.driverSection(house),
+      housevis.section("What the listing says", "listing", housevis.factsList(house)),
+      housevis.whatIfSection(house)),
     housevis.comparableSection(house),
   ];
 };

@@ -31,7 +31,7 @@ housevis.pictured = function (picture, words, canvas) {
 };
 
 housevis.attentionCanvas = function (map) {
-  return map && !map.note ? housevis.heatCanvas(map.values, map.scale, "attention", housevis.pixelsPerCell) : null;
+  return map && !map.note ? housevis.mapCanvas(map, "attention") : null;
 };
 
 /* Ground that amounts of the value map are told by: its size in square metres and its name. */
@@ -71,7 +71,7 @@ housevis.pictureSection = function (house) {
   });
   const show = function () {
     const map = maps[kind];
-    const canvas = map ? housevis.heatCanvas(map.values, map.scale, kind, housevis.pixelsPerCell) : null;
+    const canvas = map ? housevis.mapCanvas(map, kind) : null;
     const about = kind === "none" ? "" : `, ${kind === "value" ? "value map" : "attention map"} over it`;
     const words = `Aerial picture of the house, ${Math.round(house.picture.metres)} metres wide${about}`;
     holder.replaceChildren(housevis.pictured(house.picture, words, canvas));
