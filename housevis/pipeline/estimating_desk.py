@@ -91,10 +91,7 @@ class EstimatingDesk:
             HousevisError: The run lacks what is needed.
         """
         values = checked_values(house.attributes)
-        with self._lock:
-            if self._open is None:
-                self._open = _Tools(self._run, self._config)
-        tools = self._open
+        tools = self.warm()
         frame = _frame(house, values)
         notes = [_NOT_APPRAISED]
         seen = self._look(tools, frame, notes)
@@ -136,6 +133,17 @@ class EstimatingDesk:
             "notes": notes,
         }
         return answer if seen is None else answer | self._explained(tools, seen, pooled, contributions)
+
+    def warm(self) -> _Tools:
+        """Open what estimates need, unless it is open.
+
+        Raises:
+            HousevisError: The run lacks what is needed.
+        """
+        with self._lock:
+            if self._open is None:
+                self._open = _Tools(self._run, self._config)
+            return self._open
 
     def _look(self, tools: _Tools, frame: pd.DataFrame, notes: list[str]) -> _Seen | None:
         """The picture of a new house, from the run's archive or from the imagery named for new houses."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +19,7 @@ from data_pipeline.one_value import AREA
 from db.session import open_database
 from db.store import read_images
 from housevis.core.config import Config
-from housevis.core.errors import RunError, UsageError
+from housevis.core.errors import HousevisError, RunError, UsageError
 from housevis.core.workspace import Workspace
 from housevis.pipeline.attention import load_parts
 from housevis.pipeline.comparables import read_supporting_sales
@@ -78,8 +79,14 @@ def serve(
     token_for(host)
     _check_port(host, port)
     for run in shelved:
-        run.current()
+        threading.Thread(target=_warm, args=(run.current(),), daemon=True).start()
     serve_runs(shelved, host, port, limits)
+
+
+def _warm(run: ServedRun) -> None:
+    """Open what estimates need, so that the first one does not wait; a fault is told to whoever asks."""
+    with suppress(HousevisError):
+        run.warm()
 
 
 def shelve(runs_folder: Path, run_name: str, imagery: str | None = None) -> ShelvedRun:
@@ -135,6 +142,7 @@ def open_run(run: Run, imagery: str | None = None) -> ServedRun:
         details=partial(stored_house_details, run),
         what_if=sold.what_if,
         estimate=new.estimate,
+        warm=new.warm,
     )
 
 
@@ -159,8 +167,7 @@ def shown_houses(run: Run, sales: pd.DataFrame) -> pd.DataFrame:
     check_out_of_sample(shown, *training_members(run, shown["model_id"].unique().tolist()))
     effect = shown[_PICTURE] if _PICTURE in shown else pd.Series(np.nan, index=shown.index)
     used = shown["used_picture"].to_numpy(dtype=bool)
-    confidence = shown["confidence"] if "confidence" in shown else None
-    return shown.assign(effect=effect.where(used), confidence=confidence)
+    return shown.assign(effect=effect.where(used), confidence=shown.get("confidence"))
 
 
 class SoldDesk:

@@ -73,7 +73,7 @@ class HeatTiles:
         return heat_to_png(values, self._scale, pixels_per_cell=1, signed=self._signed)
 
     def _drawn(self, zoom: int, x: int, y: int) -> NDArray[np.float32] | None:
-        """The values at the middles of the tile's pixels, 0 without a map; None where there is none at all."""
+        """Values at the middles of the pixels, 0 without a map; None where there is none at all."""
         size = 1 << zoom
         left, top, right, bottom = self._edges.T * size - np.array([[x], [y], [x], [y]])
         rows = np.flatnonzero((left < 1) & (right > 0) & (top < 1) & (bottom > 0))

@@ -73,6 +73,7 @@ class ServedRun:
         details: House id -> what its page shows; None where there is no such house.
         what_if: House id and changed attributes -> the changed estimate.
         estimate: A new house -> its estimate with range, confidence, drivers, comparables and maps.
+        warm: Opens what the first estimate needs.
     """
 
     run_id: str
@@ -90,6 +91,7 @@ class ServedRun:
     details: Callable[[str], dict[str, Any] | None]
     what_if: Callable[[str, Mapping[str, float]], dict[str, Any]]
     estimate: Callable[[NewHouse], dict[str, Any]]
+    warm: Callable[[], object] = lambda: None
 
 
 @dataclass

@@ -46,7 +46,7 @@ Money = Annotated[float | None, Query(ge=0, le=1e12, allow_inf_nan=False)]
 Grade = Literal["high", "medium", "low"]
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818
     """A request that is answered with a reason.
 
     Args:

@@ -116,7 +116,8 @@ def add_pages(app: FastAPI, runs: Sequence[ShelvedRun]) -> None:
         for root in ([""] if number == 0 else []) + [f"/runs/{run.run_id}"]:
             _add_report(app, f"{root}/report.html", run.folder / "report.html")
             houses = run.folder / "houses"
-            app.mount(f"{root}/houses", StaticFiles(directory=houses, check_dir=False))
+            if houses.is_dir():
+                app.mount(f"{root}/houses", StaticFiles(directory=houses))
             app.mount(f"{root}/atlas", AtlasFiles(run.folder / "atlas", run, runs))
 
 
