@@ -19,9 +19,10 @@ Keys of a house:
 * ``picture``: None, or ``{"file" (beside the map), "bounds" [west, south, east, north], "house" [x, y] as
   fractions from the upper left, "metres" (its width on the ground), "missing_tiles", "attribution",
   "taken" (a sentence)}``
-* ``attention``: None, or ``{"rows", "columns", "levels", "scale" (the value of the run's strongest colour),
-  "status", "note" (why it is not drawn; empty where it is)}``. ``levels`` is base64 of one signed byte per
-  cell, row by row from the north; a cell's value is ``sign * scale * (level / 127) ** 2``
+* ``attention``: None, or ``{"values" [[row from the north]] (empty where it is not drawn), "scale" (the
+  value of the run's strongest colour), "status", "note" (why it is not drawn; empty where it is)}``. In the
+  files beside the map ``"rows", "columns", "levels"`` stand for ``values``: base64 of one signed byte per
+  cell, whose value is ``sign * scale * (level / 127) ** 2``
 * ``value_map``: the same in currency per cell, with ``"cell_square_metres"``
 * ``surroundings``: what the pictures of the neighbourhood add
 * ``explained_by``: None; ``{"everyone": true}`` where all houses have the same weights; or the house whose
@@ -56,7 +57,7 @@ from numpy.typing import NDArray
 
 from housevis.core.config import Config
 from housevis.explain.under_heat import UnderHeat
-from housevis.pipeline.attention import AttentionMaps, load_parts
+from housevis.pipeline.attention import AttentionMaps
 from housevis.pipeline.comparables import read_comparables
 from housevis.pipeline.explaining import has_same_weights
 from housevis.pipeline.house_facts import confidence_of, drivers_of, house_maps, map_scale, text_or_none
@@ -70,6 +71,10 @@ from housevis.views.pictures import Picture
 
 _ALWAYS: Final = ("bedrooms", "bathrooms", "area_m2")
 _PLACE: Final = ("latitude", "longitude", "sale_month")
+_JUDGED: Final = (
+    "sale_id", "model_id", "sale_date", "price", "estimate", "low", "high", "sample", "confidence",
+    "confidence_reasons", "base", "without_picture", "used_picture",
+)  # fmt: skip
 _EARTH: Final = 6_378_137.0
 _LEVELS: Final = 127
 
@@ -80,7 +85,26 @@ def stored_house_details(run: Run, house_id: str) -> dict[str, Any] | None:
     Raises:
         StorageError: The house pages are not built, or damaged.
     """
-    return read_house(run.atlas / FOLDER, house_id)
+    found = read_house(run.atlas / FOLDER, house_id)
+    if found is None:
+        return None
+    for holder, name in (
+        (found, "attention"),
+        (found, "value_map"),
+        (found["explained_by"] or {}, "attention"),
+    ):
+        if holder.get(name) is not None:
+            holder[name] = _with_values(holder[name])
+    return found
+
+
+def _with_values(kept: dict[str, Any]) -> dict[str, Any]:
+    """A map as it is answered, from a map as it is kept."""
+    rest = {name: value for name, value in kept.items() if name not in ("rows", "columns", "levels")}
+    levels = np.frombuffer(base64.b64decode(kept["levels"]), np.int8).astype(np.float64)
+    values = np.sign(levels) * kept["scale"] * (levels / _LEVELS) ** 2
+    rows = [[float(f"{value:.5g}") for value in row] for row in values.reshape(-1, kept["columns"]).tolist()]
+    return {"values": rows, **rest}
 
 
 def shown_attributes(config: Config) -> list[str]:
@@ -97,6 +121,7 @@ class HouseDetails:
         sales: All sales, a sale frame.
         shown: The sale that is shown of each house, rows of `sales`.
         pictures: House id -> its picture as it lies beside the map; empty in a run without pictures.
+        maps: Their maps; None in a run without pictures.
     """
 
     def __init__(
@@ -106,6 +131,7 @@ class HouseDetails:
         sales: pd.DataFrame,
         shown: pd.DataFrame,
         pictures: Mapping[str, Picture],
+        maps: AttentionMaps | None,
     ) -> None:
         self._config = config
         self._shown = shown.assign(house_id=shown["house_id"].astype(str)).reset_index(drop=True)
@@ -113,12 +139,17 @@ class HouseDetails:
         self._sale_of = dict(
             zip(
                 self._shown["house_id"],
-                self._shown[["address", "sale_date", "price"]].itertuples(),
+                zip(
+                    map(text_or_none, self._shown["address"]),
+                    _days(self._shown["sale_date"]),
+                    self._shown["price"].round(2).tolist(),
+                    strict=True,
+                ),
                 strict=True,
             )
         )
         self._pictures = pictures
-        self._maps = load_parts(run.maps) if config.uses_pictures else AttentionMaps.none()
+        self._maps = AttentionMaps.none() if maps is None else maps
         self._map_row = {str(house_id): row for row, house_id in enumerate(self._maps.houses["house_id"])}
         self._same_weights = bool(len(self._map_row)) and has_same_weights(run)
         self._heats = self._drawn(self._maps.heats, "status", "attention")
@@ -154,12 +185,13 @@ class HouseDetails:
         drivers = drivers_of(self._judged)
         rows = zip(
             self._shown[["house_id", "address", "latitude", "longitude"]].itertuples(index=False),
-            self._judged.drop(columns="house_id").to_dict("records"),
+            self._judged[[name for name in _JUDGED if name in self._judged.columns]].to_dict("records"),
+            _days(self._judged["sale_date"]),
             attributes,
             drivers,
             strict=True,
         )
-        for sale, record, values, amounts in rows:
+        for sale, record, day, values, amounts in rows:
             grade, reasons = confidence_of(record)
             found: dict[str, Any] = {
                 "house_id": sale.house_id,
@@ -167,7 +199,7 @@ class HouseDetails:
                 "model_id": record["model_id"],
                 "address": text_or_none(sale.address),
                 "place": [round(sale.latitude, 6), round(sale.longitude, 6)],
-                "sale_date": _day(record["sale_date"]),
+                "sale_date": day,
                 **{name: _cents(record[name]) for name in ("price", "estimate", "low", "high")},
                 "interval": self._config.pricing.interval,
                 "currency": self._config.listings.currency,
@@ -244,14 +276,11 @@ class HouseDetails:
                 "house_id": house_id, "address": None, "sale_date": None, "price": None, "picture": None,
                 "attention": None,
             }  # fmt: skip
+        address, sale_date, price = sale
         return {
-            "house_id": house_id,
-            "address": text_or_none(sale.address),
-            "sale_date": _day(sale.sale_date),
-            "price": _cents(sale.price),
-            "picture": self._small(house_id),
-            "attention": self._attention(house_id),
-        }
+            "house_id": house_id, "address": address, "sale_date": sale_date, "price": price,
+            "picture": self._small(house_id), "attention": self._attention(house_id),
+        }  # fmt: skip
 
     def _small(self, house_id: str) -> dict[str, Any] | None:
         picture = self._pictures.get(house_id)
@@ -269,25 +298,25 @@ class HouseDetails:
         wanted = wanted.sort_values("rank", kind="stable").join(places, on="comparable_sale_id")
         valued = shown.loc[wanted["sale_id"]].to_numpy()
         after = wanted["sale_date"].to_numpy() > valued
+        listed = pd.DataFrame(
+            {
+                "rank": wanted.groupby("sale_id", sort=False).cumcount() + 1,
+                "house_id": wanted["comparable_house_id"].astype(str),
+                "address": wanted["address"].map(text_or_none),
+                "place": wanted[["latitude", "longitude"]].round(6).to_numpy(np.float64).tolist(),
+                "sale_date": _days(wanted["sale_date"]),
+                "price": wanted["price"].round(2),
+                "adjusted_price": wanted["adjusted_price"].round(2),
+                "metres": wanted["metres"].round(1),
+                "why": wanted["why"],
+                "after": after,
+                "picture": [self._small(house_id) for house_id in wanted["comparable_house_id"].astype(str)],
+            }
+        ).astype(object)
+        listed["address"] = listed["address"].where(listed["address"].notna(), None)
         found: dict[str, list[dict[str, Any]]] = {}
-        for row, is_after in zip(wanted.to_dict("records"), after.tolist(), strict=True):
-            listed = found.setdefault(row["sale_id"], [])
-            house_id = str(row["comparable_house_id"])
-            listed.append(
-                {
-                    "rank": len(listed) + 1,
-                    "house_id": house_id,
-                    "address": text_or_none(row["address"]),
-                    "place": [round(row["latitude"], 6), round(row["longitude"], 6)],
-                    "sale_date": _day(row["sale_date"]),
-                    "price": _cents(row["price"]),
-                    "adjusted_price": _cents(row["adjusted_price"]),
-                    "metres": round(float(row["metres"]), 1),
-                    "why": str(row["why"]),
-                    "after": is_after,
-                    "picture": self._small(house_id),
-                }
-            )
+        for sale_id, row in zip(wanted["sale_id"].tolist(), listed.to_dict("records"), strict=True):
+            found.setdefault(sale_id, []).append(row)
         return found
 
 
@@ -295,7 +324,7 @@ _UNDER: Final = ("cover", "attention", "area", "amount")
 
 
 def _map(drawn: HouseMap, status: str) -> dict[str, Any]:
-    """A map as JSON; see the head of this module for its levels."""
+    """A map as it is kept; see the head of this module for its levels."""
     rows, columns = drawn.values.shape
     levels = np.sign(drawn.values) * np.sqrt(np.minimum(np.abs(drawn.values) / drawn.scale, 1)) * _LEVELS
     return {
@@ -319,5 +348,5 @@ def _number(value: float) -> float | int | None:
     return int(value) if value.is_integer() else round(value, 4)
 
 
-def _day(when: Any) -> str:
-    return f"{when:%Y-%m-%d}"
+def _days(when: pd.Series[Any]) -> list[str]:
+    return np.datetime_as_string(when.to_numpy("datetime64[D]")).tolist()

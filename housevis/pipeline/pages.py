@@ -12,7 +12,7 @@ import pandas as pd
 from data_pipeline.archive import TileArchive
 from data_pipeline.frames import HouseImage
 from db.store import read_images
-from housevis.pipeline.attention import load_parts
+from housevis.pipeline.attention import AttentionMaps, load_parts
 from housevis.pipeline.embedding import PictureLoader, places_in_order
 from housevis.pipeline.explaining import has_same_weights, shown_sales
 from housevis.pipeline.house_details import HouseDetails
@@ -40,7 +40,7 @@ def atlas(project: Project) -> StepResult:
         RunError: `evaluate` is not finished.
         LeakError: An estimate to be shown is not out of sample.
     """
-    sold = load_sold_houses(project)
+    sold = load_sold_houses(project, with_features=False)
     run = current_run(project, sold, after="evaluate")
     page = run.atlas / "index.html"
     done, settings = run.steps().get("atlas"), shown_settings(project.config)
@@ -49,14 +49,15 @@ def atlas(project: Project) -> StepResult:
     started = time.perf_counter()
     records = _records(run, sold)
     with ExitStack() as stack:
-        pictures = archive = None
+        pictures = archive = maps = None
         if project.config.uses_pictures:
             archive = stack.enter_context(TileArchive(project.workspace.archive))
-            records, pictures = _with_pictures(project, run, records, archive)
+            maps = load_parts(run.maps)
+            records, pictures = _with_pictures(project, run, records, maps, archive)
         data = _atlas_data(project, run, sold, records, pictures)
 
         def houses(shown: dict[str, Picture]) -> None:
-            details = HouseDetails(project.config, run, sold.sales, shown_sales(sold), shown)
+            details = HouseDetails(project.config, run, sold.sales, shown_sales(sold), shown, maps)
             training = data.training_sales, data.training_houses
             pages = house_pages(project.config, run, sold.sales, details, archive, training)
             build_house_pages(pages, run.atlas)
@@ -107,11 +108,10 @@ def _records(run: Run, sold: SoldHouses) -> pd.DataFrame:
 
 
 def _with_pictures(
-    project: Project, run: Run, records: pd.DataFrame, archive: TileArchive
+    project: Project, run: Run, records: pd.DataFrame, maps: AttentionMaps, archive: TileArchive
 ) -> tuple[pd.DataFrame, AtlasPictures]:
     """The records with what is known of their pictures, and the pictures themselves."""
     config = project.config
-    maps = load_parts(run.maps)
     row_of = {house_id: row for row, house_id in enumerate(maps.houses["house_id"])}
     rows = records["house_id"].map(row_of)
     has_map = rows.notna().to_numpy()
