@@ -329,12 +329,19 @@ def heat_to_png(
     Raises:
         ModelError: The scale is not above 0.
     """
-    table = signed_colour_table() if signed else colour_table()
+    colours, opacities = _palette(signed)
     picture = Image.fromarray(_levels(values, scale, pixels_per_cell, signed))
-    picture.putpalette(table[:, :3].tobytes())
+    picture.putpalette(colours)
     file = io.BytesIO()
-    picture.save(file, format="PNG", transparency=table[:, 3].tobytes(), optimize=True)
+    picture.save(file, format="PNG", transparency=opacities, optimize=True)
     return file.getvalue()
+
+
+@lru_cache(maxsize=2)
+def _palette(signed: bool) -> tuple[bytes, bytes]:
+    """Colours and opacities of a table as a file holds them."""
+    table = signed_colour_table() if signed else colour_table()
+    return table[:, :3].tobytes(), table[:, 3].tobytes()
 
 
 def _levels(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +97,7 @@ class UnderHeat:
         """The houses of several parts, one after the other."""
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in UNDER_HEAT))
 
-    @property
+    @cached_property
     def is_known(self) -> NDArray[np.bool_]:
         """Whose land cover was looked at ``(n,)``."""
         return np.asarray(np.isfinite(self.areas).all(axis=1))

@@ -340,6 +340,13 @@ def embed_figures(project: Project) -> dict:
     return figures
 
 
+def image_keys_of(project: Project, house_ids: pd.Series) -> np.ndarray:
+    """Image keys ``(n,)`` of houses as text, in the order asked for; empty where there is no picture."""
+    imagery = project.config.imagery
+    images = read_images(project.engine, imagery.framing, imagery.zoom).set_index("house_id")["image_key"]
+    return images.reindex(house_ids).fillna("").to_numpy(dtype=str)
+
+
 def pooled_features(project: Project, house_ids: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """Pooled features of houses, in the order asked for.
 
@@ -352,9 +359,7 @@ def pooled_features(project: Project, house_ids: pd.Series) -> tuple[np.ndarray,
         and image keys ``(n,)`` as text, empty there.
     """
     figures = embed_figures(project)
-    imagery = project.config.imagery
-    images = read_images(project.engine, imagery.framing, imagery.zoom).set_index("house_id")["image_key"]
-    keys = images.reindex(house_ids).fillna("").to_numpy(dtype=str)
+    keys = image_keys_of(project, house_ids)
     store = open_store(project.workspace.features, figures["backbone"]["fingerprint"])
     distinct, position = np.unique(keys[keys != ""], return_inverse=True)
     features = np.full((len(keys), figures["backbone"]["channels"]), np.nan, dtype=np.float32)

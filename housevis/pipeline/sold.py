@@ -14,7 +14,7 @@ from db.store import read_sales
 from housevis import __version__
 from housevis.core.config import Config
 from housevis.core.errors import RunError
-from housevis.pipeline.embedding import embed_figures, pooled_features
+from housevis.pipeline.embedding import embed_figures, image_keys_of, pooled_features
 from housevis.pipeline.project import Project, fingerprint, frame_digest
 from housevis.pipeline.valuation import no_pictures, picture_groups
 from housevis.pricing.splits import grouped_folds, split_by_date
@@ -88,8 +88,13 @@ class SoldHouses:
         return [*(f"fold-{fold}" for fold in folds), EARLIER]
 
 
-def load_sold_houses(project: Project) -> SoldHouses:
+def load_sold_houses(project: Project, *, with_features: bool = True) -> SoldHouses:
     """Read the sales and their features, and split them.
+
+    Args:
+        project: An open project.
+        with_features: Without it `pooled` is ``(n, 0)`` and `pool` None: for
+            what only shows results.
 
     Raises:
         RunError: There are no sales, or the pictures are not embedded where
@@ -99,7 +104,7 @@ def load_sold_houses(project: Project) -> SoldHouses:
     sales = read_sales(project.engine)
     if sales.empty:
         raise RunError("the database holds no sales", remedy="Run `housevis ingest CONFIG` first.")
-    pooled, image_keys, pool = _pictures_of(project, sales)
+    pooled, image_keys, pool = _pictures_of(project, sales, with_features)
     is_earlier, cutoff = split_by_date(sales["sale_date"], project.config.pricing.train_share)
     groups = picture_groups(sales, image_keys)
     folds = np.full(len(sales), -1, dtype=np.int64)
@@ -109,10 +114,12 @@ def load_sold_houses(project: Project) -> SoldHouses:
 
 
 def _pictures_of(
-    project: Project, sales: pd.DataFrame
+    project: Project, sales: pd.DataFrame, with_features: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.str_], PicturePool | None]:
     if not project.config.uses_pictures:
         return no_pictures(len(sales)), np.full(len(sales), ""), None
+    if not with_features:
+        return no_pictures(len(sales)), image_keys_of(project, sales["house_id"]), None
     pooled, image_keys = pooled_features(project, sales["house_id"])
     numbers = project.config.siamese.neighbourhood
     if not numbers:

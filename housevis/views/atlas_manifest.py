@@ -100,7 +100,7 @@ def check_vendored(folder: Path) -> None:
         for name, digest in package["files"].items():
             if _digest(folder / name) != digest:
                 raise StorageError(
-                    f"{name} is not the file that {package['package']} {package['version']} was released with",
+                    f"{name} is not the released file of {package['package']} {package['version']}",
                     where=str(folder / name),
                     remedy="Install housevis again.",
                 )

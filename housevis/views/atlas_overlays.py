@@ -110,15 +110,17 @@ def _overlays(
     for source, house_id, status, value in zip(order, houses, statuses, worth, strict=True):
         overlay: dict[str, Any] = {}
         if house_id in pictures and status in DRAWN_STATUSES:
-            overlay["attention"] = heat_uri(data.heat[source], heat_limit)
+            heat = data.heat[source]
+            overlay["attention"] = heat_uri(heat, heat_limit, pixels_per_cell=_pixels_per_cell(heat))
         if data.values is not None and house_id in pictures and value in DRAWN_STATUSES:
-            overlay["value"] = _value_uri(data.values[source], value_limit)
+            worth_of = data.values[source]
+            png = heat_to_png(worth_of, value_limit, pixels_per_cell=_pixels_per_cell(worth_of), signed=True)
+            overlay["value"] = png_uri(png)
         if overlay:
             overlay["bounds"] = [round(float(edge), 7) for edge in data.heat_bounds[source]]
         yield overlay or None
 
 
-def _value_uri(values: np.ndarray, scale: float) -> str:
-    """A value map; a fine one is drawn cell by cell, as browsers smooth it anyway."""
-    pixels = max(1, min(PIXELS_PER_CELL, 28 // values.shape[0]))
-    return png_uri(heat_to_png(values, scale, pixels_per_cell=pixels, signed=True))
+def _pixels_per_cell(values: np.ndarray) -> int:
+    """So many that a map is about 28 pixels wide, however fine its grid: browsers smooth it anyway."""
+    return max(1, min(PIXELS_PER_CELL, 28 // values.shape[0]))

@@ -17,7 +17,8 @@ from housevis.views.atlas_manifest import changed_files, write_manifest
 from housevis.views.words import script_json
 
 _COLUMNS = (
-    "latitude", "longitude", "house", "day", "price", "estimate", "address", "bedrooms", "effect", "confidence",
+    "latitude", "longitude", "house", "day", "price", "estimate", "address",
+    "bedrooms", "effect", "confidence",
 )  # fmt: skip
 _COUNT = re.compile(r"(<dt>sold houses</dt><dd>)[\d,]+(</dd>)")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,9 +19,21 @@ from housevis.views.atlas_colours import (
 
 SIGHTS = {
     "all colours": np.eye(3),
-    "no red": np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]),
-    "no green": np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]]),
-    "no blue": np.array([[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]]),
+    "no red": np.array([
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ]),
+    "no green": np.array([
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.01182, 0.04294, 0.968881],
+    ]),
+    "no blue": np.array([
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.3039],
+    ]),
 }  # fmt: skip
 """Linear RGB as seen without one kind of cone (Machado, Oliveira and Fernandes 2009, severity 1)."""
 
@@ -38,7 +52,7 @@ def lab(colour: str, sight: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("colours", [PRICE_COLOURS, SIGNED_COLOURS])
 def test_neighbouring_classes_differ_for_everyone(colours: tuple[str, ...], sight: str) -> None:
     seen = [lab(colour, SIGHTS[sight]) for colour in colours]
-    for one, other in zip(seen, seen[1:], strict=False):
+    for one, other in pairwise(seen):
         assert np.linalg.norm(one - other) > 9
     assert np.linalg.norm(seen[0] - seen[-1]) > 50
 

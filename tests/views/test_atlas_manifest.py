@@ -59,5 +59,5 @@ def test_scripts_of_others_that_are_not_the_pinned_ones_are_refused(tmp_path: Pa
     check_vendored(vendor)
     with (vendor / "leaflet.js").open("a") as file:
         file.write("alert(1)")
-    with pytest.raises(StorageError, match=r"leaflet\.js is not the file"):
+    with pytest.raises(StorageError, match=r"leaflet\.js is not the released file"):
         check_vendored(vendor)

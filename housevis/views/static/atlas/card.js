@@ -30,7 +30,8 @@ housevis.close = function () {
   housevis.state.selected = null;
   housevis.clearOpened();
   if (row !== null) housevis.repaint();
-  if (hadFocus) (housevis.opened.from && housevis.opened.from.isConnected ? housevis.opened.from : document.getElementById("search")).focus();
+  const from = housevis.opened.from;
+  if (hadFocus) (from && from !== document.body && from.offsetParent ? from : document.getElementById("search")).focus();
   if (window.location.hash) window.history.replaceState(null, "", window.location.pathname + window.location.search);
 };
 

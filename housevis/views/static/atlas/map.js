@@ -79,7 +79,7 @@ housevis.start = function (map, cluster) {
   housevis.map = map;
   housevis.cluster = cluster;
   map.setView([0, 0], 2);
-  map.getContainer().setAttribute("role", "region");
+  map.getContainer().setAttribute("role", "main");
   map.getContainer().setAttribute("aria-label", "Map of sold houses");
   housevis.load("data/houses.js").then(function () {
     if (!housevis.houses) throw new Error("The file data/houses.js beside this page is damaged.");
