@@ -28,6 +28,7 @@ from housevis.pricing.comparables import ComparableSales
 from housevis.pricing.confidence import PLACES
 from housevis.runs import HOUSE_REPORTS, REMOVED, Run, read_json, read_parquet, write_parquet
 from housevis.views.atlas_removal import remove_from_atlas
+from housevis.views.house_chunks import FOLDER, remove_houses
 from housevis.vision.neighbourhood import PicturePool
 from housevis.vision.store import FeatureStore
 
@@ -71,6 +72,7 @@ def remove_from_run(run: Run, house_ids: Collection[str]) -> Counter[str]:
         removed["reports that showed them"] += 1
     removed["rows of report tables"] += drop_from_tables(run, house_ids)
     removed["attention maps"] += drop_houses(run.maps, house_ids)
+    removed["house pages"] += remove_houses(run.atlas / FOLDER, house_ids)
     shown = remove_from_atlas(run.atlas, house_ids)
     removed["houses on maps"] += shown.sales
     removed["pictures on maps"] += shown.pictures

@@ -105,22 +105,22 @@ def remove_houses(folder: Path, house_ids: Collection[str]) -> int:
     """
     if not house_ids or not (folder / RUN_FILE).is_file():
         return 0
-    gone, removed = set(house_ids), 0
+    gone = set(house_ids)
     marks = [script_json(house_id) for house_id in gone]
-    places: list[list[float]] = []
+    changed: dict[int, list[dict[str, Any]]] = {}
     for path in sorted(folder.glob("chunk-*.js")):
         text = path.read_text(encoding="ascii")
-        if not any(mark in text for mark in marks):
-            continue
-        houses = _parsed(text, path)
-        places += [house["place"] for house in houses if house["house_id"] in gone]
+        if any(mark in text for mark in marks):
+            changed[int(path.stem.removeprefix("chunk-"))] = _parsed(text, path)
+    removed = [house for houses in changed.values() for house in houses if house["house_id"] in gone]
+    if removed:
+        # The places go first: who finishes a killed removal finds them by the houses.
+        run, places = read_run(folder), [around_place(*house["place"]) for house in removed]
+        _write_run(folder, {**run, "around": [place for place in run["around"] if place not in places]})
+    for number, houses in changed.items():
         kept = [_without(house, gone) for house in houses if house["house_id"] not in gone]
-        removed += len(houses) - len(kept)
-        _write_chunk(folder, int(path.stem.removeprefix("chunk-")), kept)
-    run = read_run(folder)
-    others = [place for place in run["around"] if place not in _rounded(places)]
-    _write_run(folder, {**run, "around": others})
-    return removed
+        _write_chunk(folder, number, kept)
+    return len(removed)
 
 
 def _without(house: dict[str, Any], gone: Collection[str]) -> dict[str, Any]:
@@ -137,10 +137,6 @@ def _without(house: dict[str, Any], gone: Collection[str]) -> dict[str, Any]:
 def around_place(latitude: float, longitude: float) -> list[float]:
     """A place of another sale on the little map, degrees, to about a metre."""
     return [round(round(degrees, 6), 5) for degrees in (latitude, longitude)]
-
-
-def _rounded(places: list[list[float]]) -> list[list[float]]:
-    return [around_place(latitude, longitude) for latitude, longitude in places]
 
 
 def _name(number: int) -> str:

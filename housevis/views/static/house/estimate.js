@@ -121,8 +121,8 @@ housevis.driverSection = function (house) {
   const apart = house.used_picture
     ? `A model that knows the attributes alone says ${housevis.fourDigits(house.without_picture)}. ` : "";
   return housevis.section("From the base to the estimate", "drivers",
-    housevis.element("table", { class: "waterfall" },
-      housevis.element("caption", { class: "unseen" }, "Drivers of the estimate and their amounts"),
+    housevis.element("table", { class: "waterfall", "aria-label": "Drivers of the estimate and their amounts" },
+      housevis.element("colgroup", {}, ["names", "bars", "amounts"].map((kind) => housevis.element("col", { class: kind }))),
       housevis.element("tbody", {},
         line("Base: a typical house", [mark(house.base), housevis.element("i", { class: "joint", style: { left: `${at(house.base)}%` } })],
           housevis.fourDigits(house.base), "end"),
