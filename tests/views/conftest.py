@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from housevis.views.gallery import (
     GalleryRow,
     GalleryScore,
 )
+from housevis.views.house_page import HousePages, Slider, build_house_pages
+from housevis.views.pictures import Picture
 from housevis.views.report_data import (
     AblationRow,
     AttentionScore,
@@ -32,6 +35,7 @@ from housevis.views.report_data import (
     ReportData,
     ReportPictures,
 )
+from housevis.views.words import ATTRIBUTE_LABELS, label
 
 SIDE_DEGREES = 0.0008
 
@@ -364,3 +368,137 @@ def make_gallery_data(rows: int = 5, **changes: Any) -> GalleryData:
 def gallery_data() -> GalleryData:
     """A gallery of five houses and three methods."""
     return make_gallery_data()
+
+
+TEXTS = "\"שדרות' & <i>Sons</i> 🏡 =1+1"
+"""Quotes, right-to-left, markup, emoji and a formula in one address."""
+
+
+def kept_map(values: np.ndarray, status: str, note: str = "") -> dict[str, Any]:
+    """A map as the house pages keep it."""
+    scale = max(float(np.abs(values).max()), 1e-3)
+    levels = np.sign(values) * np.sqrt(np.abs(values) / scale) * 127
+    text = base64.b64encode(levels.round().astype(np.int8).tobytes()).decode()
+    rows, columns = values.shape
+    return {
+        "rows": rows, "columns": columns, "levels": "" if note else text, "scale": scale, "status": status,
+        "note": note,
+    }  # fmt: skip
+
+
+def make_house_pages(data: AtlasData, pictures: dict[str, Picture]) -> HousePages:
+    """The pages of the made-up town's houses, each with its two neighbours in the table as comparables."""
+    records = data.records.to_dict("records")
+    for record in records:
+        record["address"] = record["address"] if isinstance(record["address"], str) else None
+
+    def small(row: int) -> dict[str, Any] | None:
+        picture = pictures.get(records[row]["house_id"])
+        return None if picture is None else {"file": picture.file, "house": list(picture.house)}
+
+    def attention(row: int) -> dict[str, Any]:
+        status = records[row]["status"]
+        note = {"flat": "It points nowhere.", "no neighbour": "Nobody could lend weights."}.get(status, "")
+        return kept_map(data.pictures.heat[row], status, note)
+
+    def comparable(rank: int, row: int, sold: pd.Timestamp) -> dict[str, Any]:
+        other = records[row]
+        return {
+            "rank": rank,
+            **{name: other[name] for name in ("house_id", "address", "price")},
+            "place": [other["latitude"], other["longitude"]],
+            "sale_date": f"{other['sale_date']:%Y-%m-%d}",
+            "adjusted_price": other["price"] * 1.02,
+            "metres": 310.0 * rank,
+            "why": "same leaf in 71 % of trees; <script>alert(1)</script>",
+            "after": other["sale_date"] > sold,
+            "picture": small(row),
+        }  # fmt: skip
+
+    def house(row: int) -> dict[str, Any]:
+        record = records[row]
+        picture = pictures.get(record["house_id"])
+        lender = (row + 6) % len(records)
+        lent = records[lender]
+        nothing = dict.fromkeys(("picture", "attention", "value_map", "explained_by", "under"))
+        seen = nothing | {"surroundings": 0.0}
+        if picture is not None:
+            value = kept_map(1000 * data.pictures.heat[row] - 200, "ok")
+            explained = {
+                "house_id": lent["house_id"], "address": lent["address"], "price": lent["price"],
+                "sale_date": f"{lent['sale_date']:%Y-%m-%d}", "picture": small(lender),
+                "attention": attention(lender),
+            }  # fmt: skip
+            seen = {
+                "picture": {
+                    "file": picture.file, "bounds": picture.bounds, "house": picture.house, "metres": 89.6,
+                    "missing_tiles": picture.missing_tiles, "attribution": picture.attribution,
+                    "taken": "The day it was taken is not known: it may predate the sale.",
+                },
+                "attention": attention(row),
+                "value_map": value | {"cell_square_metres": 163.8},
+                "surroundings": -1200.0,
+                "explained_by": None if row == 7 else {"everyone": True} if row == 8 else explained,
+                "under": [{"cover": "Roofs", "attention": None, "area": 0.2, "amount": -1500}],
+            }  # fmt: skip
+        return {
+            **{name: record[name] for name in ("house_id", "sale_id", "model_id", "sample")},
+            **{name: record[name] for name in ("price", "estimate", "low", "high", "base")},
+            "address": TEXTS if row == 8 else record["address"],
+            "place": [record["latitude"], record["longitude"]],
+            "sale_date": f"{record['sale_date']:%Y-%m-%d}",
+            "interval": 0.9,
+            "currency": data.currency,
+            "confidence": ("high", "medium", "low")[row % 3],
+            "confidence_reasons": ["few sales nearby"] if row % 3 else [],
+            "attributes": {
+                name: None if record[name] != record[name] else record[name]
+                for name in ("bedrooms", "bathrooms", "area_m2")
+            },
+            "drivers": [{"name": name, "amount": amount} for name, amount in record["drivers"]],
+            "without_picture": record["estimate"] * 0.98,
+            "used_picture": picture is not None,
+            "comparables": None if row == 9 else [] if row == 10 else [
+                comparable(rank, (row + rank) % len(records), record["sale_date"]) for rank in range(1, 7)
+            ],
+            **seen,
+        }  # fmt: skip
+
+    names = {name for record in records for name, _ in record["drivers"]}
+    return HousePages(
+        title="<b>Houses</b> of Alderbrook",
+        run_id=data.run_id,
+        currency=data.currency,
+        area_unit="ft2",
+        interval=0.9,
+        labels={name: label(name, ATTRIBUTE_LABELS) for name in (*names, "bathrooms", "area_m2", "bedrooms")},
+        records=data.records[["house_id", "sale_id", "model_id", "sample"]],
+        training_sales=data.training_sales,
+        training_houses=data.training_houses,
+        houses=[house(row) for row in range(len(records))],
+        headline=data.headline,
+        notice=data.notice,
+        credit="Drawn for a test",
+        rights="licence 7",
+        under_notes=["How far to trust it."],
+        adjustment="Prices are adjusted to the valuation date.",
+        sliders=[Slider("bathrooms", 1, 4, 0.25), Slider("bedrooms", 1, 6, 1), Slider("area_m2", 60, 320, 5)],
+        meaning="The difference is association in past sales.",
+        around=[[record["latitude"], record["longitude"]] for record in records],
+    )
+
+
+@pytest.fixture(scope="session")
+def house_folder(atlas_data, tmp_path_factory) -> Path:
+    """The made-up town's map with the pages of its houses, built once; not to be changed."""
+    folder = tmp_path_factory.mktemp("houses")
+    build_atlas(
+        atlas_data, folder, lambda pictures: build_house_pages(make_house_pages(atlas_data, pictures), folder)
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def house_pages(atlas_data) -> HousePages:
+    """What the pages of the made-up town's houses show, without their pictures."""
+    return make_house_pages(atlas_data, {})
