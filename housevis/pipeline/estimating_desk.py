@@ -98,7 +98,7 @@ class EstimatingDesk:
         pooled = tools.pooled(frame, seen)
         features = tools.model.features(frame, pooled)
         contributions = tools.model.price_model.contributions(features)
-        table = estimate_table(tools.model, frame, pooled, contributions)
+        table = estimate_table(tools.model, frame, pooled, contributions, features)
         widths = interval_features(tools.model, frame)
         table["low"], table["high"] = tools.calibration.interval(table["estimate"].to_numpy(), widths)
         if tools.rules is not None:

@@ -26,6 +26,7 @@ def estimate_table(
     sales: pd.DataFrame,
     pooled: NDArray[np.float32],
     contributions: NDArray[np.float64] | None = None,
+    features: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Estimate houses with one model.
 
@@ -35,6 +36,7 @@ def estimate_table(
         pooled: Pooled features ``(n, K)``, NaN rows where there is no picture;
             of any width for a model without a ranker.
         contributions: Their Shapley values ``(n, F + 1)`` where they are known.
+        features: What the model takes of them, where that is known.
 
     Returns:
         Columns ``estimate``, ``without_picture`` (the estimate from the
@@ -42,7 +44,8 @@ def estimate_table(
         ``driver <name>`` per driver, in currency; base and drivers add up to
         the estimate.
     """
-    features = model.features(sales, pooled)
+    if features is None:
+        features = model.features(sales, pooled)
     if contributions is None:
         contributions = model.price_model.contributions(features)
     drivers = to_currency(

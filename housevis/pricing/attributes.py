@@ -60,13 +60,7 @@ def encode(sales: pd.DataFrame, attributes: Sequence[str]) -> pd.DataFrame:
 
 def known_attributes(sales: pd.DataFrame) -> list[str]:
     """Names that :func:`encode` accepts for these sales, sorted."""
-    names = {
-        str(name)
-        for name in sales.columns
-        if name not in NOT_ATTRIBUTES
-        and pd.api.types.is_numeric_dtype(sales[name])
-        and not pd.api.types.is_complex_dtype(sales[name])
-    }
+    names = {str(name) for name in sales.columns if _is_attribute(sales, name)}
     if "sale_date" in sales.columns:
         names.add("sale_month")
     return sorted(names)
@@ -158,23 +152,31 @@ def model_table(sales: pd.DataFrame, attributes: Sequence[str], visual: NDArray[
 
 
 def _column(sales: pd.DataFrame, name: str) -> NDArray[np.float64]:
-    known = known_attributes(sales)
-    if name in known:
-        if name == "sale_month" and "sale_month" not in sales.columns:
-            return _sale_month(sales["sale_date"])
+    if name in sales.columns and _is_attribute(sales, name):
         return sales[name].to_numpy(dtype="float64", na_value=np.nan)
+    if name == "sale_month" and name not in sales.columns and "sale_date" in sales.columns:
+        return _sale_month(sales["sale_date"])
     if name in sales.columns and name not in NOT_ATTRIBUTES:
         raise ConfigError(
             f"the attribute {name!r} holds text, not numbers",
             where="pricing.attributes",
             remedy="Leave it out, or give it as numbers in the listings.",
         )
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(name, known_attributes(sales), n=1, cutoff=0.5)
     guess = f"Did you mean {nearest[0]!r}? " if nearest else ""
     raise ConfigError(
         f"unknown attribute {name!r}",
         where="pricing.attributes",
         remedy=f"{guess}These sales have: {', '.join(present_attributes(sales))}.",
+    )
+
+
+def _is_attribute(sales: pd.DataFrame, name: Any) -> bool:
+    kind = sales[name].dtype
+    return (
+        name not in NOT_ATTRIBUTES
+        and pd.api.types.is_numeric_dtype(kind)
+        and not pd.api.types.is_complex_dtype(kind)
     )
 
 
