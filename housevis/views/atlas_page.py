@@ -47,6 +47,7 @@ class HouseCluster(MarkerCluster):
         ("card_parts", "atlas/card_parts.js"),
         ("card", "atlas/card.js"),
         ("search", "atlas/search.js"),
+        ("new_house", "atlas/new_house.js"),
         ("controls", "atlas/controls.js"),
     ]
     default_css = [  # noqa: RUF012

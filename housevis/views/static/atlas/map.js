@@ -113,6 +113,7 @@ housevis.begin = function () {
   housevis.cluster.addLayers(housevis.markers);
   housevis.dots = new housevis.DotLayer({ pane: "dots", updateWhenZooming: false }).addTo(map);
   housevis.startControls();
+  housevis.startNewHouses();
   document.getElementById("waiting").hidden = true;
   document.body.classList.add("ready");
   window.addEventListener("hashchange", housevis.openFromAddress);

@@ -76,8 +76,10 @@ housevis.startSearch = function (field, list) {
       return [
         entry(() => go(place), housevis.element("b", {}, "Go to this place"),
           housevis.element("small", {}, `latitude ${place[0]}, longitude ${place[1]}`)),
+        housevis.server ? entry(() => { hide(); housevis.goTo(place); housevis.newHouse(place); },
+          housevis.element("b", {}, "Estimate a house here")) : null,
         ...housevis.nearest(place, 4).map(([row, metres]) => houseEntry(row, `${housevis.metres(metres)} away · `)),
-      ];
+      ].filter(Boolean);
     }
     return find(text).map((row) => houseEntry(row));
   };
