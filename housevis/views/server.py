@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import uvicorn
@@ -154,7 +155,8 @@ def serve(
         raise UsageError(f"{port} is no port", where="--port", remedy="Take one from 1024 to 65535.")
     app = create_app(runs, token=token, limits=limits, compress=not is_loopback(host))
     log_to_stderr()
-    uvicorn.Server(server_config(app, host, port)).run()
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(server_config(app, host, port)).run()
 
 
 def server_config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
