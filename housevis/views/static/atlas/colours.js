@@ -24,7 +24,7 @@ housevis.modes = {
   effect: {
     heading: () => `What the picture adds to the estimate, ${housevis.houses.currency}`,
     value: (row) => housevis.houses.effect[row],
-    text: (value) => (value > 0 ? "+" : "") + housevis.shortMoney(value).replace("-", "−"),
+    text: (value) => (value > 0 ? "+" : "") + housevis.shortMoney(value, 2),
     mark: (limit) => (limit > 0 ? "+" : "") + housevis.shortNumber(limit).replace("-", "−"),
     meaning: "effect of the picture",
     statistic: "median effect of the picture",

@@ -34,11 +34,11 @@ housevis.signedMoney = function (amount) {
   return (amount > 0 ? "+" : "") + housevis.rounded(amount);
 };
 
-housevis.shortMoney = function (amount) {
+housevis.shortMoney = function (amount, digits) {
   return new Intl.NumberFormat("en-US", {
     style: "currency", currency: housevis.houses.currency, currencyDisplay: "narrowSymbol",
-    notation: "compact", maximumSignificantDigits: 3,
-  }).format(amount);
+    notation: "compact", maximumSignificantDigits: digits || 3,
+  }).format(amount).replace("-", "−");
 };
 
 housevis.shortNumber = function (amount) {
