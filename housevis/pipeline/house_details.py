@@ -184,21 +184,23 @@ class HouseDetails:
         attributes = self._shown[names].to_numpy(np.float64, na_value=np.nan).tolist()
         drivers = drivers_of(self._judged)
         rows = zip(
-            self._shown[["house_id", "address", "latitude", "longitude"]].itertuples(index=False),
+            self._shown["house_id"].tolist(),
+            map(text_or_none, self._shown["address"]),
+            self._shown[["latitude", "longitude"]].to_numpy(np.float64).round(6).tolist(),
             self._judged[[name for name in _JUDGED if name in self._judged.columns]].to_dict("records"),
             _days(self._judged["sale_date"]),
             attributes,
             drivers,
             strict=True,
         )
-        for sale, record, day, values, amounts in rows:
+        for house_id, address, place, record, day, values, amounts in rows:
             grade, reasons = confidence_of(record)
             found: dict[str, Any] = {
-                "house_id": sale.house_id,
+                "house_id": house_id,
                 "sale_id": record["sale_id"],
                 "model_id": record["model_id"],
-                "address": text_or_none(sale.address),
-                "place": [round(sale.latitude, 6), round(sale.longitude, 6)],
+                "address": address,
+                "place": place,
                 "sale_date": day,
                 **{name: _cents(record[name]) for name in ("price", "estimate", "low", "high")},
                 "interval": self._config.pricing.interval,
@@ -212,7 +214,7 @@ class HouseDetails:
                 "without_picture": _cents(record["without_picture"]),
                 "used_picture": bool(record["used_picture"]),
             }
-            found |= self._pictured(sale.house_id, pd.Timestamp(record["sale_date"]))
+            found |= self._pictured(house_id, pd.Timestamp(record["sale_date"]))
             found["comparables"] = (
                 None if self._comparables is None else self._comparables.get(record["sale_id"], [])
             )
@@ -258,7 +260,7 @@ class HouseDetails:
             "value_map": values,
             "surroundings": _cents(self._statuses["surroundings"][row] or 0.0),
             "explained_by": {"everyone": True} if self._same_weights else self._lender(row),
-            "under": under and [dict(zip(_UNDER, line, strict=True)) for line in under],
+            "under": None if under is None else _classes(under),
         }
 
     def _attention(self, house_id: str) -> dict[str, Any] | None:
@@ -316,11 +318,12 @@ class HouseDetails:
         listed["address"] = listed["address"].where(listed["address"].notna(), None)
         found: dict[str, list[dict[str, Any]]] = {}
         for sale_id, row in zip(wanted["sale_id"].tolist(), listed.to_dict("records"), strict=True):
-            found.setdefault(sale_id, []).append(row)
+            found.setdefault(sale_id, []).append({str(name): value for name, value in row.items()})
         return found
 
 
-_UNDER: Final = ("cover", "attention", "area", "amount")
+def _classes(rows: list[list[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(("cover", "attention", "area", "amount"), row, strict=True)) for row in rows]
 
 
 def _map(drawn: HouseMap, status: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -45,7 +45,7 @@ def listed_facts(sale: pd.Series[Any], config: Config) -> list[tuple[str, str]]:
     return found
 
 
-def confidence_of(record: pd.Series[Any] | dict[str, Any]) -> tuple[str | None, list[str]]:
+def confidence_of(record: pd.Series[Any] | Mapping[Any, Any]) -> tuple[str | None, list[str]]:
     """The grade of an estimate and its reasons; None and nothing in runs without grades."""
     written = text_or_none(record.get("confidence_reasons")) or ""
     return text_or_none(record.get("confidence")), [reason for reason in written.split("; ") if reason]
@@ -81,7 +81,7 @@ def house_maps(
     status: str,
     unit: str,
     scale: float,
-    rows: Sequence[int] | slice = slice(None),
+    rows: list[int] | slice = slice(None),
 ) -> list[HouseMap]:
     """Maps of some houses as they are drawn, or why they are not.
 

@@ -48,7 +48,8 @@ def house_pages(
         training: Sales and houses that each model was fitted on, see
             :func:`housevis.pipeline.page_facts.training_members`.
     """
-    credit, rights, notes = "", None, ()
+    credit, rights = "", None
+    notes: tuple[str, ...] = ()
     if archive is not None:
         credit = archive.attribution.removeprefix("Source: ")
         rights = config.imagery.rights_reference or archive.metadata.get("housevis_rights_reference") or None
