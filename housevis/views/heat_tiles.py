@@ -89,7 +89,7 @@ class HeatTiles:
             lines, along = _weights(top[row], bottom[row], height)
             total[lines, columns] += along @ self._values[row] @ across.T
             count[lines, columns] += 1
-        return total / np.maximum(count, 1)
+        return np.asarray(total / np.maximum(count, 1), dtype=np.float32)
 
 
 def _weights(start: float, end: float, cells: int) -> tuple[slice, NDArray[np.float32]]:

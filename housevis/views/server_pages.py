@@ -8,6 +8,7 @@ import hmac
 import html
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs
@@ -15,9 +16,11 @@ from urllib.parse import parse_qs
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from housevis.core.errors import HousevisError
 from housevis.views.served import ShelvedRun
 from housevis.views.server_cache import mark_of, marked
 from housevis.views.server_guard import COOKIE, SIGN_IN, session_of
@@ -43,8 +46,7 @@ class AtlasFiles(StaticFiles):
 
     def __init__(self, folder: Path, run: ShelvedRun, runs: Sequence[ShelvedRun]) -> None:
         super().__init__(directory=folder, html=True)
-        self._folder = folder
-        self._script = server_script(run, runs).encode()
+        self._folder, self._run, self._runs = folder, run, runs
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """One file, a page with integrity attributes, or the script of the server."""
@@ -52,7 +54,8 @@ class AtlasFiles(StaticFiles):
             raise HTTPException(405, headers={"allow": "GET, HEAD"})
         request = Request(scope)
         if path == SERVER_SCRIPT:
-            return marked(request, mark_of(self._script), lambda: self._script, "text/javascript")
+            script = (await run_in_threadpool(server_script, self._run, self._runs)).encode()
+            return marked(request, mark_of(script), lambda: script, "text/javascript")
         if "\\" in path or "\0" in path:
             raise HTTPException(404)
         found = await super().get_response(path, scope)
@@ -95,11 +98,15 @@ class RunPaths:
 
 
 def server_script(run: ShelvedRun, runs: Sequence[ShelvedRun]) -> str:
-    """What tells a page that there is a server, and where its API is."""
+    """What tells a page that there is a server, where its API is, and what a new house is asked for."""
+    fields: list[dict[str, object]] | None = None
+    with suppress(HousevisError):
+        fields = [vars(field) for field in run.current().fields]
     about = {
         "api": f"/runs/{run.run_id}/api/",
         "tiles": f"/runs/{run.run_id}/tiles/",
         "run": run.run_id,
+        "attributes": fields,
         "runs": [{"run": each.run_id, "page": f"/runs/{each.run_id}/atlas/index.html"} for each in runs],
     }
     return f"window.housevis = window.housevis || {{}};\nhousevis.server = {script_json(about)};\n"

@@ -150,7 +150,9 @@ def test_pages_are_served_with_an_etag_and_name_the_hashes_of_their_scripts(port
     assert "default-src 'none'" in headers["content-security-policy"]
     assert ask(port, "/report.html")[0] == 200
     assert ask(port, "/")[1]["location"] == "/atlas/index.html"
-    assert b"/runs/20250301-120000-ab12cd/api/" in ask(port, "/atlas/server.js")[2]
+    script = ask(port, "/atlas/server.js")[2]
+    assert b"/runs/20250301-120000-ab12cd/api/" in script
+    assert b'"attributes":[{"name":"area_m2","label":"Living area"' in script
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/report.html", "/atlas/index.html"])

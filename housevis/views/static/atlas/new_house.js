@@ -45,6 +45,11 @@ housevis.newHouse = function (place) {
   document.body.classList.add("has-card");
   card.focus({ preventScroll: true });
   const question = { latitude: place[0], longitude: place[1], attributes: {} };
+  const asked = housevis.server.attributes;
+  if (asked && asked.length) {
+    body.replaceChildren(housevis.newHouseForm(question, asked, body));
+    return Promise.resolve();
+  }
   return housevis.askServer("estimate", question).then(
     (answer) => body.replaceChildren(...housevis.newHouseAnswer(answer)),
     function (problem) {
