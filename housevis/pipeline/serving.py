@@ -219,7 +219,7 @@ class SoldDesk:
     def house(self, house_id: str) -> WhatIf:
         """One house, ready to be estimated with any changes."""
         shown = self._shown.loc[house_id]
-        sale = self._sales.loc[[shown["sale_id"]]].reset_index(drop=True)
+        sale = self._sales.loc[[str(shown["sale_id"])]].reset_index(drop=True)
         return self._model(str(shown["model_id"]))(sale, self._pooled(sale))
 
     def _model(self, model_id: str) -> Any:
