@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import html
 import re
@@ -21,6 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from housevis.core.errors import HousevisError
+from housevis.views.atlas_manifest import MANIFEST, read_manifest
 from housevis.views.served import ShelvedRun
 from housevis.views.server_cache import mark_of, marked
 from housevis.views.server_guard import COOKIE, SIGN_IN, session_of
@@ -38,6 +38,9 @@ _NAMED: Final = re.compile(
 class AtlasFiles(StaticFiles):
     """The folder of a map; pages name the hashes of their scripts and styles, so that no other ones run.
 
+    The hashes are those of the manifest, written when the map was built: a
+    browser refuses a script that was changed since.
+
     Args:
         folder: The folder.
         run: The run that it shows.
@@ -47,6 +50,7 @@ class AtlasFiles(StaticFiles):
     def __init__(self, folder: Path, run: ShelvedRun, runs: Sequence[ShelvedRun]) -> None:
         super().__init__(directory=folder, html=True)
         self._folder, self._run, self._runs = folder, run, runs
+        self._listed: tuple[int, dict[str, str]] = (0, {})
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """One file, a page with integrity attributes, or the script of the server."""
@@ -70,12 +74,24 @@ class AtlasFiles(StaticFiles):
             beside = (page.parent / name).resolve()
             if name == SERVER_SCRIPT or not beside.is_relative_to(self._folder.resolve()):
                 return found[0]
-            if not beside.is_file():
+            digest = hashes.get(beside.relative_to(self._folder.resolve()).as_posix())
+            if digest is None:
                 return found[0]
-            digest = base64.b64encode(hashlib.sha384(beside.read_bytes()).digest())
-            return found[0] + b' integrity="sha384-' + digest + b'"'
+            return found[0] + b' integrity="sha256-' + base64.b64encode(bytes.fromhex(digest)) + b'"'
 
+        hashes = self._hashes()
         return _NAMED.sub(add, page.read_bytes())
+
+    def _hashes(self) -> dict[str, str]:
+        """Script or style -> its SHA-256 in hex, as the manifest says; read again when that changes."""
+        manifest = self._folder / MANIFEST
+        changed = manifest.stat().st_mtime_ns if manifest.is_file() else 0
+        if changed != self._listed[0]:
+            with suppress(HousevisError):
+                files = read_manifest(self._folder)
+                named = {name: of["sha256"] for name, of in files.items() if name.endswith((".js", ".css"))}
+                self._listed = (changed, named)
+        return self._listed[1]
 
 
 class RunPaths:

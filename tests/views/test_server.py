@@ -6,6 +6,7 @@ import http.client
 import io
 import json
 import logging
+import re
 import socket
 import threading
 import time
@@ -139,11 +140,8 @@ def detail(answer: Answer) -> str:
 def test_pages_are_served_with_an_etag_and_name_the_hashes_of_their_scripts(port, run_folder):
     status, headers, body = ask(port, "/atlas/index.html")
     assert status == 200
-    assert b'integrity="sha384-' in body
-    plain = body
-    while b' integrity="' in plain:
-        start = plain.index(b' integrity="')
-        plain = plain[:start] + plain[plain.index(b'"', start + 12) + 1 :]
+    assert b'integrity="sha256-' in body
+    plain = re.sub(rb' integrity="[^"]*"', b"", body)
     assert plain == (run_folder / "atlas" / "index.html").read_bytes()
     again, _, nothing = ask(port, "/atlas/index.html", If_None_Match=headers["etag"])
     assert (again, nothing) == (304, b"")
