@@ -149,6 +149,10 @@ class HouseDetails:
             )
         )
         self._pictures = pictures
+        self._small = {
+            house_id: {"file": picture.file, "house": [round(part, 4) for part in picture.house]}
+            for house_id, picture in pictures.items()
+        }
         self._maps = AttentionMaps.none() if maps is None else maps
         self._map_row = {str(house_id): row for row, house_id in enumerate(self._maps.houses["house_id"])}
         self._same_weights = bool(len(self._map_row)) and has_same_weights(run)
@@ -281,14 +285,8 @@ class HouseDetails:
         address, sale_date, price = sale
         return {
             "house_id": house_id, "address": address, "sale_date": sale_date, "price": price,
-            "picture": self._small(house_id), "attention": self._attention(house_id),
+            "picture": self._small.get(house_id), "attention": self._attention(house_id),
         }  # fmt: skip
-
-    def _small(self, house_id: str) -> dict[str, Any] | None:
-        picture = self._pictures.get(house_id)
-        if picture is None:
-            return None
-        return {"file": picture.file, "house": [round(part, 4) for part in picture.house]}
 
     def _comparables_by_sale(
         self, table: pd.DataFrame, sales: pd.DataFrame
@@ -312,7 +310,9 @@ class HouseDetails:
                 "metres": wanted["metres"].round(1),
                 "why": wanted["why"],
                 "after": after,
-                "picture": [self._small(house_id) for house_id in wanted["comparable_house_id"].astype(str)],
+                "picture": [
+                    self._small.get(house_id) for house_id in wanted["comparable_house_id"].astype(str)
+                ],
             }
         ).astype(object)
         listed["address"] = listed["address"].where(listed["address"].notna(), None)
