@@ -1,8 +1,7 @@
 """What the map of a finished run costs: time to build, bytes and seconds of its first view, bytes of a house.
 
 The command runs in a process of its own, as a user would start it, with the
-map taken away before; then once more, when only its pictures are kept.
-Chromium opens the page from disk without a connection.
+map and its pictures taken away before. Chromium opens the page from disk without a connection.
 
     HOUSEVIS_RUNS=runs python benchmarks/atlas_cost.py examples/king-county-all-attributes.toml
 """
@@ -106,21 +105,16 @@ def measured(config_file: Path, runs: Path) -> dict[str, Any]:
     run = find_run(runs, load_config(config_file).name)
     shutil.rmtree(run.atlas, ignore_errors=True)
     built = timed(config_file, runs)
-    pages = [run.atlas / name for name in ("index.html", "house.html")]
-    for page in pages:
-        page.unlink(missing_ok=True)
-    again = timed(config_file, runs)
     files = read_manifest(run.atlas)
     program = next((path for path in BROWSERS if Path(path).is_file()), None)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         load = os.getloadavg()[0]
-        views = [opened(browser, pages[0]) for _ in range(TIMES)]
+        views = [opened(browser, run.atlas / "index.html") for _ in range(TIMES)]
         browser.close()
     return {
         "houses": len(_houses(run.atlas)),
         "built": built,
-        "built_again": again,
         "files": len(files) + 1,
         "folder_bytes": sum(of["bytes"] for of in files.values()) + (run.atlas / MANIFEST).stat().st_size,
         "browser": {

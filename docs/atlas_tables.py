@@ -12,7 +12,7 @@ _MEGABYTE = 1e6
 
 def atlas_cost(figures: Mapping[str, Any]) -> str:
     """Time, bytes and seconds in a browser of the map of a real county."""
-    built, again, browser = figures["built"], figures["built_again"], figures["browser"]
+    built, browser = figures["built"], figures["browser"]
     machine = figures["machine"]
 
     def seconds(name: str) -> str:
@@ -21,7 +21,6 @@ def atlas_cost(figures: Mapping[str, Any]) -> str:
     rows = [
         ["houses", f"{figures['houses']:,}"],
         ["built: seconds, processor seconds", f"{built['seconds']}, {built['processor_seconds']}"],
-        ["built again, pictures kept: seconds", f"{again['seconds']}"],
         ["peak memory, MiB", f"{built['peak_mib']:,}"],
         ["files, MB", f"{figures['files']:,}, {figures['folder_bytes'] / _MEGABYTE:.0f}"],
         ["first view: MB", f"{browser['first_view_bytes'] / _MEGABYTE:.2f}"],

@@ -391,6 +391,8 @@ def test_the_keyboard_reaches_a_house(desktop, atlas):
     page.wait_for_function("document.activeElement.id === 'card'")
     page.keyboard.press("Escape")
     assert page.evaluate("document.activeElement.id") == "search"
+    page.evaluate("housevis.map.setZoom(12, { animate: false })")
+    page.wait_for_selector(".ring")
     page.evaluate("document.querySelector('.ring').focus()")
     zoom = page.evaluate("housevis.map.getZoom()")
     page.keyboard.press("Enter")
