@@ -19,6 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import atlas_tables
 import bird_tables
 import code_tables
 import comparable_sales_tables
@@ -299,6 +300,7 @@ def embedding_engine(figures: Figures) -> str:
 
 
 TABLES: dict[str, Table] = {
+    "atlas-cost": Table(atlas_tables.atlas_cost, "atlas-cost.json"),
     "birds-best": Table(bird_tables.best, "cub200.json"),
     "birds-figure-7": Table(bird_tables.figure_7, "cub200.json"),
     "birds-methods": Table(bird_tables.methods, "cub200.json"),

@@ -91,7 +91,7 @@ housevis.pictureSection = function (row, detail) {
         `${picture.missingTiles} map tile${one ? " is" : "s are"} missing here; the edge is mirrored.`));
     }
     parts.push(element("p", { class: "note" },
-      `Imagery: ${picture.attribution || housevis.houses.pictures.attribution}. The ring marks the house.`));
+      `${housevis.credit(picture.attribution || housevis.houses.pictures.attribution)}. The ring marks the house.`));
   }
   const section = element("section", { "aria-label": "Picture and overlay" }, parts);
   housevis.fillPicture(section, row, detail);

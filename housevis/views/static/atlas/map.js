@@ -94,7 +94,7 @@ housevis.begin = function () {
   const imagery = housevis.houses.pictures;
   if (imagery && imagery.attribution) {
     map.attributionControl.addAttribution(
-      housevis.element("span", {}, `Imagery: ${imagery.attribution}`).innerHTML);
+      housevis.element("span", {}, housevis.credit(imagery.attribution)).innerHTML);
   }
   L.control.zoom({ position: "bottomleft" }).addTo(map);
   const panes = { ground: 250, dots: 300, picture: 350, overlays: 355, attention: 360 };

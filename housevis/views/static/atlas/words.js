@@ -51,6 +51,9 @@ housevis.signedPercent = function (share, decimals) {
   return `${sign}${text} %`;
 };
 
+/* Whose imagery it is, without the word that stands before it anyway. */
+housevis.credit = (attribution) => `Imagery: ${attribution.replace(/^(Source|Imagery): /, "")}`;
+
 housevis.date = function (day) {
   return new Intl.DateTimeFormat("en-GB", {
     day: "numeric", month: "long", year: "numeric", timeZone: "UTC",
