@@ -22,7 +22,7 @@ from housevis.views.house_chunks import around_place
 from housevis.views.house_page import HousePages, Slider
 from housevis.views.words import ATTRIBUTE_LABELS, label
 
-_AROUND: Final = 1_500
+_AROUND: Final = 1_200
 """Sales that the little maps of all houses draw faintly, at most."""
 
 _TAILS: Final = (0.5, 99.5)

@@ -51,7 +51,7 @@ def test_every_house_is_found_by_its_id_alone(folder):
         assert house is not None
         assert house["place"] == [45.123456 + number, -75.654321]
     assert read_house(folder, "nobody") is None
-    assert read_run(folder)["chunks"] == 2
+    assert read_run(folder)["chunks"] == 3
 
 
 def test_the_chunk_follows_from_the_id_as_in_the_reference_of_fnv():
