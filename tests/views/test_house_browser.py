@@ -247,7 +247,8 @@ def test_a_missing_file_is_named(browser, house_folder, tmp_path):
         (tmp_path / "houses" / "run.js").write_bytes((house_folder / "houses" / "run.js").read_bytes())
         watched.page.reload()
         watched.page.wait_for_selector(".state h1")
-        assert re.search(r"houses/chunk-\d+\.js beside this page", watched.page.locator(".state").inner_text())
+        told = watched.page.locator(".state").inner_text()
+        assert re.search(r"houses/chunk-\d+\.js beside this page", told)
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (768, "light"), (1920, "dark")])
