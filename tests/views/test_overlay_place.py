@@ -176,7 +176,8 @@ def test_a_known_mask_is_found_where_it_is_on_the_ground(page: sync_api.Page, ho
     page.fill("#search", f"{grid} {house}")
     page.keyboard.press("Enter")
     page.wait_for_function(
-        "house => (document.querySelector('#card h2') || {}).textContent === `House ${house}`", arg=house
+        "house => (document.querySelector('#card h2') || {}).textContent === `House ${house}`",
+        arg=f"{grid} {house}",
     )
     page.wait_for_selector(".map-picture")
     page.locator("#overlay-place input[value=attention]").check(force=True)
