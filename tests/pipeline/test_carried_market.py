@@ -131,7 +131,8 @@ def test_a_removed_house_is_no_comparable_any_more(
         found = pd.read_parquet(table)
         for name in {"house_id", "comparable_house_id"} & set(found):
             assert house not in set(found[name])
-        ValuationModel.load(table.parent)
+        if table.parent != the_run(copy).folder:
+            ValuationModel.load(table.parent)
 
 
 @pytest.mark.parametrize(
