@@ -18,8 +18,9 @@ def comparables_lookup(figures: Mapping[str, Any]) -> str:
     return "\n\n".join(
         [
             markdown_table(["value of a later sale", "within ±10 %, %", "MdAPE, %"], rows),
-            f"{figures['later_sales']:,} later sales of {figures['market']}; the value is the middle (median) of "
-            f"six prices, or the estimate. The comparables lie {figures['metres']:,.0f} m away in the middle and "
+            f"{figures['later_sales']:,} later sales of {figures['market']}; the value is the middle "
+            "(median) of six prices, or the estimate. "
+            f"The comparables lie {figures['metres']:,.0f} m away in the middle and "
             f"share a leaf in {share(figures['leaf_likeness'])} % of the trees on average.",
             f"Cost: the {figures['comparables']:,} comparables of all {figures['sales']:,} sales took "
             f"{figures['processor_seconds']:.0f} s of processor time on one thread "

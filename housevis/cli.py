@@ -16,6 +16,7 @@ from housevis import __version__
 from housevis.commands import archives as archive_commands
 from housevis.commands import records, results, steps
 from housevis.core.errors import HousevisError
+from housevis.core.interrupts import listen_for_interrupts
 from housevis.core.progress import console, error_console
 
 app = typer.Typer(
@@ -76,6 +77,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    listen_for_interrupts()
     try:
         app()
     except HousevisError as problem:

@@ -17,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from housevis.core.interrupts import stop_if_interrupted
+
 console = Console(highlight=False, soft_wrap=True, emoji=False)
 """Where results are printed (standard output)."""
 
@@ -32,7 +34,12 @@ class ProgressBar:
         self._task = task
 
     def advance(self, units: int = 1) -> None:
-        """Count `units` more as done."""
+        """Count `units` more as done.
+
+        Raises:
+            KeyboardInterrupt: The command was asked to stop in the meantime.
+        """
+        stop_if_interrupted()
         self._progress.advance(self._task, units)  # type: ignore[arg-type]
 
     def describe(self, description: str) -> None:

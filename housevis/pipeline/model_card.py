@@ -19,6 +19,7 @@ from housevis.views.report_evidence import CardRow
 from housevis.views.words import ATTRIBUTE_LABELS, label
 
 _MOST_WEAK: Final = 8
+_CODE: Final = (".py", ".jinja", ".css")
 
 
 def model_card(
@@ -127,10 +128,11 @@ def _is_noise(said: str) -> bool:
 
 @cache
 def code_fingerprint() -> str:
-    """SHA-256 over the package's own Python files."""
+    """SHA-256 over the package's own Python files, templates and styles."""
     digest = hashlib.sha256()
     root = Path(housevis.__file__).parent
-    for path in sorted(root.rglob("*.py")):
+    files = [path for ending in _CODE for path in root.rglob(f"*{ending}")]
+    for path in sorted(files):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 

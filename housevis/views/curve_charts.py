@@ -101,7 +101,7 @@ def lorenz_chart(curves: pd.DataFrame, shown: Sequence[tuple[str, str]] | None =
             for x, y in zip(curves["houses"], curves[name], strict=True)
         )
         parts.append(f'<path class="{kind}" d="M{line}"/>')
-    return _closed(parts, "Share of the houses, the cheapest first (by sale price)")
+    return _closed(parts, "Share of the houses, in order of price")
 
 
 def level_chart(level: pd.DataFrame, *, last_sale: pd.Timestamp | None = None) -> Markup:

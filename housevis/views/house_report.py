@@ -323,7 +323,7 @@ def _comparable(one: HouseComparable, valuation_date: pd.Timestamp) -> dict[str,
         "photo": _jpeg(one.photo.pixels, SMALL) if one.photo is not None else None,
         "mark": mark,
         "after": one.sale_date > valuation_date,
-        "change": f"{100 * change:+.1f} %".replace("-", "−") if math.isfinite(change) else "",
+        "change": _signed_percent(change) if math.isfinite(change) else "",
     }
 
 
@@ -338,3 +338,8 @@ def _jpeg(pixels: NDArray[np.uint8], side: int | None = None) -> str:
 
 def _png(content: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(content).decode()
+
+
+def _signed_percent(share: float) -> str:
+    shown = round(100 * share, 1)
+    return f"{shown:+.1f} %".replace("-", "−") if shown else "0.0 %"

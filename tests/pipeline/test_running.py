@@ -66,6 +66,7 @@ def test_the_run_leaves_its_folders_behind(town: Any) -> None:
         "atlas",
         "evaluation",
         "serving",
+        "tables",
     }
     assert run.metrics()["headline"]["sales"] == len(
         pd.read_parquet(run.estimates).query("sample == 'later sale'")

@@ -586,7 +586,12 @@ def test_the_keyboard_scrolls_the_gallery(telephone, gallery):
     page.locator(".scroller").focus()
     for _ in range(4):
         page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.querySelector('.scroller').scrollLeft > 0")
+    scroller = page.locator(".scroller")
+    for _ in range(100):  # the page forbids what Playwright itself waits with
+        if scroller.evaluate("node => node.scrollLeft") > 0:
+            break
+        page.wait_for_timeout(50)
+    assert scroller.evaluate("node => node.scrollLeft") > 0
     telephone.assert_quiet()
 
 
