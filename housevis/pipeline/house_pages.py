@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from data_pipeline.archive import TileArchive
+from data_pipeline.parsing import SQUARE_METRES
 from housevis.core.config import Config
 from housevis.core.errors import UsageError
 from housevis.core.storage import explained_disk_errors
@@ -49,7 +50,6 @@ _SCALED_BY: Final = 600
 _AROUND: Final = 2_500
 """Other sales on the little map at most, the nearest."""
 
-_SQUARE_FEET: Final = 10.763910417
 _FACTS: Final = ("bedrooms", "bathrooms", "area_m2")
 
 
@@ -164,7 +164,7 @@ def _facts(sale: pd.Series[Any], config: Config) -> list[tuple[str, str]]:
             continue
         if name == "area_m2":
             feet = config.listings.area_unit == "ft2"
-            size = value * _SQUARE_FEET if feet else value
+            size = value / SQUARE_METRES[config.listings.area_unit]
             found.append(("living area", f"{size:,.0f} {'sq ft' if feet else 'm²'}"))
         else:
             found.append((label(name, ATTRIBUTE_LABELS).lower(), f"{value:g}"))
