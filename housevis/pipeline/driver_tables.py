@@ -10,7 +10,7 @@ import pandas as pd
 from housevis.core.config import Config
 from housevis.pipeline.judging import DRIVER_PREFIX
 from housevis.pipeline.report_tables import ReportTable, keep_tables, read_table
-from housevis.pipeline.sold import EARLIER, SoldHouses
+from housevis.pipeline.sold import EARLIER, SoldHouses, stored_estimates
 from housevis.pipeline.sold_contributions import sold_contributions
 from housevis.pipeline.training import model_folder
 from housevis.pipeline.valuation import ValuationModel
@@ -19,7 +19,7 @@ from housevis.pricing.attributes import LOCATION
 from housevis.pricing.driver_tables import SaleDrivers, drivers_by_group
 from housevis.pricing.drivers import PICTURE, driver_groups, log_effects
 from housevis.pricing.sale_groups import AREA, QUARTER, groupings
-from housevis.runs import Run, read_parquet
+from housevis.runs import Run
 from housevis.views.driver_tables import DriverTables
 
 BY_AREA: Final = "drivers_by_area"
@@ -54,8 +54,8 @@ def keep_driver_tables(
         stored = read_table(run, BY_AREA)
         if stored is not None and stored.attrs.get("settings") == settings:
             return
-        judged = read_parquet(run.estimates)
-        if judged["sale_id"].tolist() != sold.sales["sale_id"].tolist():
+        judged = stored_estimates(run, sold)
+        if judged is None:
             return
     keep_tables(run, _tables(config, run, sold, judged, settings))
 

@@ -20,7 +20,6 @@ from housevis.pipeline.judging import (
     DRIVER_PREFIX,
     calibrate_model,
     driver_columns,
-    fit_confidence,
     judge_sold_houses,
 )
 from housevis.pipeline.leaks import leakage_figures
@@ -102,7 +101,6 @@ def _fit_serving_model(project: Project, run: Run, sold: SoldHouses, table: pd.D
     if not is_complete(run.serving):
         fit_and_save(project, run, sold, SERVING)
     calibrate_model(project.config, run, sold, table, SERVING)
-    fit_confidence(run, sold, table, SERVING)
     if project.config.uses_pictures:
         build_grad_weights(project.config, run, sold, SERVING)
         build_value_map_models(project, run, sold, [SERVING])

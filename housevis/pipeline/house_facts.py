@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from data_pipeline.parsing import SQUARE_METRES
 from housevis.core.config import Config
 from housevis.explain.heatmap import heatmaps_of, shared_scale
 from housevis.pipeline.attention import AttentionMaps
@@ -20,7 +21,6 @@ from housevis.views.words import ATTRIBUTE_LABELS, label
 _SCALED_BY: Final = 600
 """Maps of the run that the colours are scaled by at most."""
 
-_SQUARE_FEET: Final = 10.763910417
 _FACTS: Final = ("bedrooms", "bathrooms", "area_m2")
 
 
@@ -38,7 +38,7 @@ def listed_facts(sale: pd.Series[Any], config: Config) -> list[tuple[str, str]]:
             continue
         if name == "area_m2":
             feet = config.listings.area_unit == "ft2"
-            size = value * _SQUARE_FEET if feet else value
+            size = value / SQUARE_METRES[config.listings.area_unit]
             found.append(("living area", f"{size:,.0f} {'sq ft' if feet else 'm²'}"))
         else:
             found.append((label(name, ATTRIBUTE_LABELS).lower(), f"{value:g}"))

@@ -100,10 +100,9 @@ def judge_sold_houses(config: Config, run: Run, sold: SoldHouses) -> pd.DataFram
     table = pd.concat([known, table], axis=1)
     for model_id in sold.evaluation_models():
         rows = np.flatnonzero(model_ids == model_id)
-        calibration = calibrate_model(config, run, sold, table, model_id)
+        calibration, rules = calibrate_model(config, run, sold, table, model_id)
         low, high = calibration.interval(table["estimate"].to_numpy()[rows], attributes[model_id])
         table.loc[rows, "low"], table.loc[rows, "high"] = low, high
-        rules = fit_confidence(run, sold, table, model_id)
         grades = rules.grade(
             sold.sales.iloc[rows],
             attributes[model_id],
@@ -123,52 +122,39 @@ def interval_features(model: ValuationModel, sales: pd.DataFrame) -> pd.DataFram
 
 def calibrate_model(
     config: Config, run: Run, sold: SoldHouses, table: pd.DataFrame, model_id: str
-) -> Calibration:
-    """Calibrate a model's intervals on estimates that are out of sample, and store them.
+) -> tuple[Calibration, ConfidenceRules]:
+    """Learn how far a model errs and what is usual among its sales, and store both with it.
 
     Args:
         config: The configuration.
         run: The run.
         sold: The sales.
-        table: ``estimate`` and ``price`` of every sale, out of sample.
-        model_id: The model. The serving model takes all sales; `earlier` all
+        table: ``estimate``, ``without_picture`` and ``price`` of every sale, out of sample.
+        model_id: The model. The serving model takes all estimates; `earlier` all
             earlier ones; a fold those of the other folds.
     """
-    rows = _rows_to_calibrate_on(sold, model_id)
     folder = model_folder(run, model_id)
     model = ValuationModel.load(folder)
+    rows = _rows_to_calibrate_on(sold, model_id)
+    judged = table[rows]
+    estimate = judged["estimate"].to_numpy()
     calibration = calibrate(
         interval_features(model, sold.sales[rows].reset_index(drop=True)),
-        table.loc[rows, "estimate"].to_numpy(),
-        table.loc[rows, "price"].to_numpy(),
+        estimate,
+        judged["price"].to_numpy(),
         config.pricing.interval,
         seed=config.seed,
     )
     calibration.save(folder)
-    return calibration
-
-
-def fit_confidence(run: Run, sold: SoldHouses, table: pd.DataFrame, model_id: str) -> ConfidenceRules:
-    """Learn what is usual among the sales of a model, and store it with the model.
-
-    Args:
-        run: The run.
-        sold: The sales.
-        table: ``estimate`` and ``without_picture`` of every sale, out of sample.
-        model_id: The model; its estimates are taken as in :func:`calibrate_model`.
-    """
-    folder = model_folder(run, model_id)
-    model = ValuationModel.load(folder)
     taught = sold.sales[sold.training_rows(model_id)].reset_index(drop=True)
-    judged = table[_rows_to_calibrate_on(sold, model_id)]
     rules = ConfidenceRules.fit(
         taught,
         interval_features(model, taught),
-        np.log(judged["estimate"].to_numpy() / judged["without_picture"].to_numpy()),
+        np.log(estimate / judged["without_picture"].to_numpy()),
         uses_pictures=bool(model.learners),
     )
     rules.save(folder)
-    return rules
+    return calibration, rules
 
 
 def _rows_to_calibrate_on(sold: SoldHouses, model_id: str) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from housevis.core.storage import new_file
 from housevis.pipeline.project import Project
 from housevis.pipeline.result_files import write_csv
 from housevis.pipeline.results import StepResult
-from housevis.pipeline.sold import SoldHouses
+from housevis.pipeline.sold import SoldHouses, stored_estimates
 from housevis.pricing.ratio_groups import ALL, ratio_groups
 from housevis.runs import Run, find_run, read_parquet, write_parquet
 
@@ -66,8 +66,8 @@ def keep_ratio_studies(
         wanted = config.ratio_studies.model_dump(mode="json")
         if stored is not None and stored.attrs.get("settings") == wanted:
             return
-        judged = read_parquet(run.estimates)
-        if judged["sale_id"].tolist() != sold.sales["sale_id"].tolist():
+        judged = stored_estimates(run, sold)
+        if judged is None:
             return
     write_parquet(studies_of(config, sold, judged), run.folder / RATIO_STUDIES)
 

@@ -33,7 +33,7 @@ from housevis.pipeline.report_figures import HOLDS
 from housevis.pipeline.results import StepResult
 from housevis.pipeline.sold import SoldHouses, current_run, load_sold_houses
 from housevis.pipeline.validating import read_validation
-from housevis.runs import Run
+from housevis.runs import Run, find_run
 from housevis.views.leakage import Leakage
 from housevis.views.report import build_report
 from housevis.views.report_data import (
@@ -62,8 +62,7 @@ def export_report_tables(project: Project, folder: Path | None, workbook: Path |
         UsageError: A name is of another kind of file.
         StorageError: A file cannot be written.
     """
-    report(project)
-    run = current_run(project, load_sold_houses(project), after="report")
+    run = find_run(project.workspace.folder.parent, report(project).figures["run_id"])
     tables = all_tables(run)
     written = [write_tables(tables, folder, run_id=run.run_id)] if folder is not None else []
     return (

@@ -18,7 +18,7 @@ from housevis.pipeline.embedding import embed_figures, image_keys_of, pooled_fea
 from housevis.pipeline.project import Project, fingerprint, frame_digest
 from housevis.pipeline.valuation import no_pictures, picture_groups
 from housevis.pricing.splits import grouped_folds, split_by_date
-from housevis.runs import Run, list_runs, open_or_create_run
+from housevis.runs import Run, list_runs, open_or_create_run, read_parquet
 from housevis.vision.neighbourhood import PicturePool
 
 EARLIER = "earlier"
@@ -86,6 +86,16 @@ class SoldHouses:
         """Ids of the models that judge sold houses."""
         folds = sorted(set(self.folds[self.is_earlier].tolist()))
         return [*(f"fold-{fold}" for fold in folds), EARLIER]
+
+
+def stored_estimates(run: Run, sold: SoldHouses) -> pd.DataFrame | None:
+    """The out-of-sample estimates of a run, in the order of the sales; None where they are of other sales.
+
+    Raises:
+        RunError: The file is missing or damaged.
+    """
+    judged = read_parquet(run.estimates)
+    return judged if judged["sale_id"].tolist() == sold.sales["sale_id"].tolist() else None
 
 
 def load_sold_houses(project: Project, *, with_features: bool = True) -> SoldHouses:

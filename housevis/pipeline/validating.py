@@ -13,7 +13,7 @@ from housevis.core.errors import RunError, UsageError
 from housevis.core.progress import error_console, progress_bar
 from housevis.pipeline.project import Project
 from housevis.pipeline.results import StepResult, percent, points
-from housevis.pipeline.sold import SoldHouses, current_run, load_sold_houses
+from housevis.pipeline.sold import SoldHouses, current_run, load_sold_houses, stored_estimates
 from housevis.pipeline.training import learner_penalties
 from housevis.pipeline.validation_parts import finished_part, judge_part, parts_of
 from housevis.pricing.validation import EVERYTHING, REFERENCES, TESTS, figures_of_test
@@ -129,8 +129,8 @@ def _duration(seconds: float) -> str:
 
 
 def _judged(run: Run, sold: SoldHouses) -> pd.DataFrame:
-    judged = read_parquet(run.estimates)
-    if judged["sale_id"].tolist() != sold.sales["sale_id"].tolist():
+    judged = stored_estimates(run, sold)
+    if judged is None:
         raise RunError(
             "the estimates of this run are not of these sales",
             where=str(run.estimates),

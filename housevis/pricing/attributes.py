@@ -184,3 +184,8 @@ def _sale_month(dates: pd.Series[Any]) -> NDArray[np.float64]:
     days = pd.to_datetime(dates)
     months = (days.dt.year - 2000) * 12 + (days.dt.month - 1)
     return np.asarray(months, dtype="float64")
+
+
+def in_words(name: str) -> str:
+    """An attribute as a reader calls it, for example ``living area``."""
+    return "living area" if name == "area_m2" else name.replace("_", " ")

@@ -18,12 +18,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
-from sklearn.neighbors import BallTree
 
 from housevis.core.errors import ModelError
 from housevis.core.storage import new_file, write_file
-from housevis.pricing.attributes import LOCATION
+from housevis.pricing.attributes import LOCATION, in_words
 from housevis.pricing.model import MARKET
+from housevis.pricing.nearest_sales import NearestSales, positions
 
 Array = NDArray[np.float64]
 
@@ -35,12 +35,21 @@ MEDIUM_DEVIATION: Final = 0.20
 OLD_PICTURE_YEARS: Final = 3
 """A picture taken longer before the valuation date may show another house."""
 
+NOT_KNOWN: Final = "not known"
+UNUSUAL: Final = "unusual"
+FAR_FROM_SALES: Final = "few sales near"
+FEW_SALES: Final = "few sales were learned from"
+NO_PICTURE: Final = "no aerial picture"
+MOVED_BY_PICTURE: Final = "the picture moves the estimate"
+OLD_PICTURE: Final = "the picture is"
+OFTEN_MISSED: Final = "houses like this one are often estimated far from their prices"
+"""Words that tell the kind of a reason; every reason holds one of them."""
+
 RULES: Final = "confidence.json"
 PLACES: Final = "confidence_places.parquet"
 """Where the sales stand that a model learned from, beside its rules: house_id, latitude, longitude."""
 
 _NEIGHBOUR: Final = 10
-_EARTH_RADIUS_METRES: Final = 6_371_008.8
 _USUAL: Final = 0.95
 _RARE: Final = 0.01
 
@@ -126,7 +135,7 @@ class ConfidenceRules:
         number = np.where(deviation <= HIGH_DEVIATION, 0, np.where(deviation <= MEDIUM_DEVIATION, 1, 2))
         number = np.where(doubted, np.maximum(number, 1), number)
         for row in np.flatnonzero(number == 2):
-            reasons[row].insert(0, "houses like this one are often estimated far from their prices")
+            reasons[row].insert(0, OFTEN_MISSED)
         return pd.DataFrame(
             {
                 "confidence": np.array(GRADES)[number],
@@ -177,39 +186,43 @@ class ConfidenceRules:
     def _say_missing(self, attributes: pd.DataFrame, reasons: list[list[str]]) -> None:
         for name in self.ranges:
             for row in np.flatnonzero(attributes[name].isna().to_numpy()):
-                reasons[row].append(f"{_words(name)} not known")
+                reasons[row].append(f"{in_words(name)} {NOT_KNOWN}")
 
     def _say_unusual(self, attributes: pd.DataFrame, reasons: list[list[str]]) -> None:
         for name, (low, high) in self.ranges.items():
             values = attributes[name].to_numpy(dtype="float64", na_value=np.nan)
             for row in np.flatnonzero(values < low):
-                reasons[row].append(f"unusual: {_words(name)} below that of 99 % of the sales learned from")
+                reasons[row].append(
+                    f"{UNUSUAL}: {in_words(name)} below that of 99 % of the sales learned from"
+                )
             for row in np.flatnonzero(values > high):
-                reasons[row].append(f"unusual: {_words(name)} above that of 99 % of the sales learned from")
+                reasons[row].append(
+                    f"{UNUSUAL}: {in_words(name)} above that of 99 % of the sales learned from"
+                )
 
     def _say_far(self, sales: pd.DataFrame, reasons: list[list[str]]) -> None:
         if not np.isfinite(self.usual_metres):
             for each in reasons:
-                each.append("few sales were learned from")
+                each.append(FEW_SALES)
             return
         metres = _metres_to_tenth(self.places, sales)
         for row in np.flatnonzero(metres > self.usual_metres):
-            reasons[row].append(f"few sales near: the tenth nearest is {metres[row] / 1000:.1f} km away")
+            reasons[row].append(f"{FAR_FROM_SALES}: the tenth nearest is {metres[row] / 1000:.1f} km away")
 
     def _say_pictures(
         self, sales: pd.DataFrame, estimates: pd.DataFrame, taken: date | None, reasons: list[list[str]]
     ) -> None:
         used = estimates["used_picture"].to_numpy(dtype=bool)
         for row in np.flatnonzero(~used):
-            reasons[row].append("no aerial picture")
+            reasons[row].append(NO_PICTURE)
         apart = np.log(estimates["estimate"].to_numpy() / estimates["without_picture"].to_numpy())
         for row in np.flatnonzero(used & (np.abs(apart) > self.usual_disagreement)):
             moved = np.expm1(apart[row])
-            reasons[row].append(f"the picture moves the estimate by {moved:+.0%}, which is rare")
+            reasons[row].append(f"{MOVED_BY_PICTURE} by {moved:+.0%}, which is rare")
         if taken is not None:
             years = (pd.to_datetime(sales["sale_date"]) - pd.Timestamp(taken)).dt.days.to_numpy() / 365.25
             for row in np.flatnonzero(used & (years > OLD_PICTURE_YEARS)):
-                reasons[row].append(f"the picture is {years[row]:.0f} years older than the valuation")
+                reasons[row].append(f"{OLD_PICTURE} {years[row]:.0f} years older than the valuation")
 
 
 def forecast_deviation(low: Array, high: Array, coverage: float) -> Array:
@@ -221,18 +234,10 @@ def _described(attributes: pd.DataFrame) -> list[str]:
     return [str(name) for name in attributes.columns if name not in (*LOCATION, MARKET)]
 
 
-def _words(name: str) -> str:
-    return {"area_m2": "living area"}.get(name, name.replace("_", " "))
-
-
 def _metres_to_tenth(places: pd.DataFrame, houses: pd.DataFrame) -> Array:
     """Metres ``(n,)`` from each house to the tenth nearest place that is not the house itself."""
-    tree = BallTree(np.radians(places[list(LOCATION)].to_numpy(dtype="float64")), metric="haversine")
-    points = np.radians(houses[list(LOCATION)].to_numpy(dtype="float64"))
-    count = min(_NEIGHBOUR + 1, len(places))
-    radians, found = tree.query(points, k=count)
-    known, asked = (table["house_id"].to_numpy(dtype=object) for table in (places, houses))
-    radians = np.where(known[found] == asked[:, None], np.inf, radians)
-    radians.sort(axis=1)
-    nearest = radians[:, min(_NEIGHBOUR, count) - 1]
-    return np.asarray(np.where(np.isfinite(nearest), nearest, radians[:, 0]) * _EARTH_RADIUS_METRES)
+    numbers = pd.factorize(pd.concat([places["house_id"], houses["house_id"]]))[0].astype(np.int64)
+    nearest = NearestSales(positions(places), numbers[: len(places)])
+    own = numbers[len(places) :, None]
+    found = nearest.search(positions(houses), own, _NEIGHBOUR)
+    return np.concatenate([each.metres[:, -1] for each in found])

@@ -8,17 +8,27 @@ import numpy as np
 import pandas as pd
 
 from housevis.pricing import metrics
-from housevis.pricing.confidence import GRADES
+from housevis.pricing.confidence import (
+    FAR_FROM_SALES,
+    FEW_SALES,
+    GRADES,
+    MOVED_BY_PICTURE,
+    NO_PICTURE,
+    NOT_KNOWN,
+    OFTEN_MISSED,
+    OLD_PICTURE,
+    UNUSUAL,
+)
 
 REASON_KINDS: Final = (
-    ("not known", "an attribute is not known"),
-    ("unusual", "an attribute is unusual"),
-    ("few sales near", "few sales near"),
-    ("few sales were learned from", "few sales were learned from"),
-    ("no aerial picture", "no aerial picture"),
-    ("the picture moves the estimate", "the picture moves the estimate unusually far"),
-    ("the picture is", "the picture is old"),
-    ("houses like this one", "houses like it are often estimated far from their prices"),
+    (NOT_KNOWN, "an attribute is not known"),
+    (UNUSUAL, "an attribute is unusual"),
+    (FAR_FROM_SALES, "few sales near"),
+    (FEW_SALES, "few sales were learned from"),
+    (NO_PICTURE, "no aerial picture"),
+    (MOVED_BY_PICTURE, "the picture moves the estimate unusually far"),
+    (OLD_PICTURE, "the picture is old"),
+    (OFTEN_MISSED, "houses like it are often estimated far from their prices"),
 )
 """What a reason holds -> its kind."""
 

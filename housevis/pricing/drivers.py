@@ -83,10 +83,19 @@ def to_currency(
         )
     log_rise = phi.sum(axis=1)
     base_price = np.exp(log_base)
-    flat = np.abs(log_rise) < 1e-12
-    log_mean = base_price * np.where(flat, 1.0, np.expm1(log_rise) / np.where(flat, 1.0, log_rise))
     drivers, grouped = log_effects(phi, names, groups)
-    return Drivers(drivers, grouped * log_mean[:, None], base_price)
+    return Drivers(drivers, grouped * log_mean(base_price, log_rise)[:, None], base_price)
+
+
+def log_mean(base: NDArray[np.float64], log_rise: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Currency per log unit ``(n,)``: ``(P - B) / (ln P - ln B)``, `B` in the limit ``P = B``.
+
+    Args:
+        base: Base prices `B` ``(n,)``, currency.
+        log_rise: ``ln P - ln B`` ``(n,)``.
+    """
+    flat = np.abs(log_rise) < 1e-12
+    return np.asarray(base * np.where(flat, 1.0, np.expm1(log_rise) / np.where(flat, 1.0, log_rise)))
 
 
 def log_effects(

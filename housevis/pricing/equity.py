@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from housevis.core.errors import ModelError
+from housevis.pricing.metrics import gini_in_order
 
 Array = NDArray[np.float64]
 
@@ -59,7 +60,5 @@ def gini(values: Array, by: Array | None = None) -> float:
     """
     if not len(values):
         raise ModelError("a Gini coefficient needs at least one value")
-    ordered = values[np.argsort(values if by is None else by, kind="stable")]
-    n = len(ordered)
-    ranks = np.arange(1, n + 1)
-    return float(2 * (ordered * ranks).sum() / (n * ordered.sum()) - (n + 1) / n)
+    order = np.argsort(values if by is None else by, kind="stable")
+    return float(gini_in_order(values[order]))

@@ -148,13 +148,14 @@ def mki(estimate: Array, price: Array) -> Any:
     than prices do. NaN where all prices are equal.
     """
     order = np.argsort(price, axis=-1, kind="stable")
-    estimate_gini = _gini(np.take_along_axis(estimate, order, axis=-1))
-    price_gini = _gini(np.take_along_axis(price, order, axis=-1))
+    estimate_gini = gini_in_order(np.take_along_axis(estimate, order, axis=-1))
+    price_gini = gini_in_order(np.take_along_axis(price, order, axis=-1))
     empty = np.full_like(price_gini, np.nan)
     return np.divide(estimate_gini, price_gini, out=empty, where=price_gini > 0)
 
 
-def _gini(ordered: Array) -> Array:
+def gini_in_order(ordered: Array) -> Array:
+    """Gini coefficient of values in the order that they stand in, along the last axis."""
     n = ordered.shape[-1]
     ranks = np.arange(1, n + 1)
     return np.asarray(2 * (ordered * ranks).sum(axis=-1) / (n * ordered.sum(axis=-1)) - (n + 1) / n)

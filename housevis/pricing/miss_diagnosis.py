@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from data_pipeline.parsing import SQUARE_METRES
+from housevis.pricing.attributes import in_words
 from housevis.pricing.nearest_sales import NearestSales, positions
 
 Array = NDArray[np.float64]
@@ -34,7 +36,6 @@ _MUCH_CHANGED: Final = 0.15
 _RESOLD_MOVE: Final = 0.35
 _PICTURE_PULL: Final = 0.05
 _MAD: Final = 1.4826
-_FEET: Final = 10.763910416709722
 _MOST_UNUSUAL: Final = 2
 
 _SKIPPED: Final = (
@@ -61,30 +62,20 @@ class Wording:
     Attributes:
         currency: ISO 4217 code of all amounts.
         area_unit: ``"m2"`` or ``"ft2"``; areas are m² in the data.
-        labels: Attribute -> its name for a reader.
     """
 
     currency: str = "USD"
     area_unit: str = "m2"
-    labels: tuple[tuple[str, str], ...] = (
-        ("area_m2", "living area"),
-        ("bedrooms", "bedrooms"),
-        ("bathrooms", "bathrooms"),
-    )
 
     @property
     def areas_in_feet(self) -> bool:
         """Whether areas are shown in square feet."""
         return self.area_unit == "ft2"
 
-    def name(self, attribute: str) -> str:
-        """The attribute in words."""
-        return dict(self.labels).get(attribute, attribute.replace("_", " "))
-
     def value(self, attribute: str, value: float) -> str:
         """A value of an attribute with its unit."""
         if attribute == "area_m2":
-            return f"{value * _FEET:,.0f} ft²" if self.areas_in_feet else f"{value:,.0f} m²"
+            return f"{value / SQUARE_METRES['ft2']:,.0f} ft²" if self.areas_in_feet else f"{value:,.0f} m²"
         if attribute.startswith("yr_") or "year" in attribute:
             return f"{value:.0f}" if value else "none"
         whole = float(value).is_integer() or abs(value) >= 100
@@ -93,7 +84,7 @@ class Wording:
     def per_area(self, price_per_m2: float) -> str:
         """A price per area with its unit."""
         if self.areas_in_feet:
-            return f"{self.currency} {price_per_m2 / _FEET:,.0f} per ft²"
+            return f"{self.currency} {price_per_m2 * SQUARE_METRES['ft2']:,.0f} per ft²"
         return f"{self.currency} {price_per_m2:,.0f} per m²"
 
 
@@ -219,7 +210,7 @@ def _reasons(
             f"the tenth nearest is {_distance(distance)} away" if np.isfinite(distance) else "fewer than ten"
         )
         yield f"few sales near: {told}, for the middle house it is {_distance(facts.usual_near)}"
-    missing = [wording.name(name) for name in attributes if name in row and _is_missing(row[name])]
+    missing = [in_words(name) for name in attributes if name in row and _is_missing(row[name])]
     if missing:
         yield f"not stated: {', '.join(missing)}"
     if uses_pictures and not row.get("used_picture", True):
@@ -265,7 +256,7 @@ def _resale_reasons(
         old, new = float(last[name]), float(row[name])
         if np.isfinite(old) and np.isfinite(new) and abs(new - old) > _MUCH_CHANGED * max(abs(old), 1e-9):
             change = f"{wording.value(name, old)} before, {wording.value(name, new)} now"
-            yield f"much changed since its sale in {last['sale_date']:%B %Y}: {wording.name(name)} {change}"
+            yield f"much changed since its sale in {last['sale_date']:%B %Y}: {in_words(name)} {change}"
             break
     move = row["price"] / float(last["price"]) - 1
     if abs(np.log1p(move)) > _RESOLD_MOVE:
@@ -298,7 +289,7 @@ def _unusual(
     for _, name, value, middle in sorted(found, reverse=True)[:_MOST_UNUSUAL]:
         unknown = "" if name in attributes else ", which the model is not told"
         yield (
-            f"unlike its neighbours: {wording.name(name)} {wording.value(name, value)}, "
+            f"unlike its neighbours: {in_words(name)} {wording.value(name, value)}, "
             f"around it {wording.value(name, middle)}{unknown}"
         )
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from housevis.pricing.attributes import encode
 from housevis.pricing.boosted import Boosted
 from housevis.pricing.market_index import MarketIndex
+from housevis.pricing.model import MARKET
 
 Array = NDArray[np.float64]
 
-_MARKET: Final = "sale_month"
 _PREDICTIONS: Final = 60_000
 _MOST_SALES: Final = 300
 
@@ -51,9 +51,9 @@ class PriceDates:
             features: What it sees of its training sales ``(N, F)``.
         """
         nothing = np.empty(0)
-        if index is not None or _MARKET not in attributes:
+        if index is not None or MARKET not in attributes:
             return cls(index, nothing, nothing)
-        column = attributes.index(_MARKET)
+        column = attributes.index(MARKET)
         seen = features[np.isfinite(features[:, column]), column]
         if not len(seen):
             return cls(None, nothing, nothing)
@@ -70,7 +70,7 @@ class PriceDates:
             return self._index.level(dates)
         if not len(self._months):
             return np.zeros(len(dates))
-        months = encode(pd.DataFrame({"sale_date": dates}), [_MARKET])[_MARKET].to_numpy()
+        months = encode(pd.DataFrame({"sale_date": dates}), [MARKET])[MARKET].to_numpy()
         return np.interp(months, self._months, self._levels)
 
 
@@ -81,7 +81,7 @@ def adjustment_words(market_index: str, attributes: tuple[str, ...] | list[str])
         market_index: The setting ``pricing.market_index``.
         attributes: The attributes of the model.
     """
-    if _MARKET not in attributes:
+    if MARKET not in attributes:
         return "Prices are not adjusted to the valuation date: the model knows no time."
     if market_index != "none":
         return "Prices are adjusted to the valuation date by the model's own market index."

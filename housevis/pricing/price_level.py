@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from housevis.pricing.drivers import log_mean
+
 Array = NDArray[np.float64]
 
 _QUANTILE: Final = 1.959964
@@ -23,10 +25,7 @@ def log_contribution(amount: Array, estimate: Array, base: Array) -> Array:
         estimate: Estimates ``(n,)``, currency.
         base: Base prices ``(n,)``, currency.
     """
-    rise = np.log(estimate / base)
-    flat = np.abs(rise) < 1e-12
-    per_log = base * np.where(flat, 1.0, np.expm1(rise) / np.where(flat, 1.0, rise))
-    return np.asarray(amount / per_log)
+    return np.asarray(amount / log_mean(base, np.log(estimate / base)))
 
 
 def price_level(

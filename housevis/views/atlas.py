@@ -88,8 +88,8 @@ def build_atlas(
     data_folder = folder / "data"
     data_folder.mkdir(exist_ok=True)
     chunks = detail_chunks(data, records, order, written.pictures)
-    for number, chunk in enumerate(chunks):
-        write_file(data_folder / f"details-{number}.js", chunk_script("receive", number, chunk))
+    for number, details in enumerate(chunks):
+        write_file(data_folder / f"details-{number}.js", chunk_script("receive", number, details))
     overlays = 0
     for overlays, chunk in enumerate(
         overlay_chunks(data, records, order, written.pictures, CHUNK_SIZE), start=1

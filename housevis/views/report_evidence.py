@@ -9,7 +9,7 @@ from typing import Any, Final
 import pandas as pd
 from markupsafe import Markup
 
-from housevis.pricing.miss_diagnosis import TOO_HIGH, TOO_LOW
+from housevis.pricing.miss_diagnosis import TOO_HIGH, TOO_LOW, Wording
 from housevis.pricing.picture_gain import ALL, NOT_JUDGED
 from housevis.pricing.ratio_groups import COVERED
 from housevis.pricing.representativeness import LARGE_DIFFERENCE
@@ -30,7 +30,6 @@ _GAIN_HEADINGS: Final = {
     AREA: ("By area", "Area"),
     KIND: ("By kind of house", "Kind"),
 }
-_FEET: Final = 10.763910416709722
 
 
 @dataclass(frozen=True)
@@ -371,5 +370,5 @@ def _median(measure: str, value: float, area_unit: str, currency: str) -> str:
     if measure == "sale_date":
         return f"{pd.Timestamp(1970, 1, 1) + pd.Timedelta(days=int(value)):%d %b %Y}".lstrip("0")
     if measure == "area_m2":
-        return f"{value * _FEET:,.0f} ft²" if area_unit == "ft2" else f"{value:,.0f} m²"
+        return Wording(area_unit=area_unit).value(measure, value)
     return f"{value:g}"
