@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from data_pipeline.judging import AREA_LIMIT, ROOM_LIMIT
@@ -29,19 +31,35 @@ def read_value(name: str, text: str, *, area_unit: str = "m2") -> float:
     written = pd.Series([text.strip()], dtype="str")
     if name in ROOMS:
         values, _ = rooms(written)
-        possible, limits = 0 <= values[0] <= ROOM_LIMIT, f"from 0 to {ROOM_LIMIT}"
     elif name == AREA:
         values, _ = areas(written, area_unit)
-        possible, limits = 0 < values[0] <= AREA_LIMIT, f"above 0 and at most {AREA_LIMIT:,.0f} m²"
     else:
         values, _ = numbers(written)
-        possible, limits = True, ""
     if pd.isna(values[0]):
         raise UsageError(
             f"{text.strip()!r} is no number", where=name, remedy=f"Write a number, for example {name}=3."
         )
+    return possible_value(name, float(values[0]), text.strip())
+
+
+def possible_value(name: str, value: float, written: str | None = None) -> float:
+    """The value of an attribute, where a listing may have it.
+
+    Args:
+        name: The attribute.
+        value: Its value; an area in square metres.
+        written: As somebody typed it, for the message.
+
+    Raises:
+        UsageError: It is not finite, or the listings would be refused with it.
+    """
+    if name in ROOMS:
+        possible, limits = 0 <= value <= ROOM_LIMIT, f"from 0 to {ROOM_LIMIT}"
+    elif name == AREA:
+        possible, limits = 0 < value <= AREA_LIMIT, f"above 0 and at most {AREA_LIMIT:,.0f} m²"
+    else:
+        possible, limits = math.isfinite(value), "that is finite"
     if not possible:
-        raise UsageError(
-            f"{text.strip()} is impossible for {name}", where=name, remedy=f"Give a value {limits}."
-        )
-    return float(values[0])
+        shown = f"{value:g}" if written is None else written
+        raise UsageError(f"{shown} is impossible for {name}", where=name, remedy=f"Give a value {limits}.")
+    return value

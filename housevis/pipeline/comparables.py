@@ -20,6 +20,7 @@ from housevis.pipeline.training import model_folder
 from housevis.pipeline.valuation import ValuationModel, is_complete
 from housevis.pricing.attributes import model_table
 from housevis.pricing.picture_likeness import PictureSpace
+from housevis.pricing.sale_table import KnownSales
 from housevis.pricing.supporting_sales import Houses, SupportingSales
 from housevis.runs import Run, read_parquet, write_parquet
 
@@ -139,13 +140,15 @@ class SupportOfNew:
         self._config = config
         self._supporting = SupportingSales(model.price_model, training)
 
-    def of(self, houses: pd.DataFrame, pooled: NDArray[np.float32], features: pd.DataFrame) -> pd.DataFrame:
+    def of(
+        self, houses: pd.DataFrame, pooled: NDArray[np.float32], features: pd.DataFrame | KnownSales
+    ) -> pd.DataFrame:
         """The comparable sales of n new houses, see :meth:`SupportingSales.of`.
 
         Args:
             houses: Sale frame, n rows; ``sale_date`` is the valuation date.
             pooled: What the learners embed of them, NaN rows where there is no picture.
-            features: What the model takes of them.
+            features: What the model takes or has read of them.
         """
         places = self._space.places(own_features(self._config, pooled))
         return self._supporting.of(Houses(houses, features, places, np.full(len(houses), "")))

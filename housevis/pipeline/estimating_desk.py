@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from data_pipeline.archive import TileArchive
 from data_pipeline.frames import HouseImage
-from data_pipeline.one_value import read_value
+from data_pipeline.one_value import possible_value
 from housevis.core.config import Config
 from housevis.core.errors import ModelError
 from housevis.core.workspace import Workspace
@@ -30,6 +30,7 @@ from housevis.pipeline.valuation import ValuationModel, no_pictures
 from housevis.pipeline.valuing import VALUE_MAP, Valuer, effects_of
 from housevis.pricing.confidence import ConfidenceRules
 from housevis.pricing.intervals import Calibration
+from housevis.pricing.sale_table import KnownSales
 from housevis.runs import Run
 from housevis.views.heat import DRAWN_STATUSES
 from housevis.views.served import NewHouse
@@ -96,7 +97,7 @@ class EstimatingDesk:
         notes = [_NOT_APPRAISED]
         seen = self._look(tools, frame, notes)
         pooled = tools.pooled(frame, seen)
-        features = tools.model.features(frame, pooled)
+        features = tools.model.price_model.known(tools.model.features(frame, pooled))
         contributions = tools.model.price_model.contributions(features)
         table = estimate_table(tools.model, frame, pooled, contributions, features)
         widths = interval_features(tools.model, frame)
@@ -245,7 +246,7 @@ class _Tools:
         return self.pool.joined(seen.pooled, [seen.image.key], places[:, 0], places[:, 1], numbers)
 
     def comparables(
-        self, frame: pd.DataFrame, pooled: NDArray[np.float32], features: pd.DataFrame
+        self, frame: pd.DataFrame, pooled: NDArray[np.float32], features: KnownSales
     ) -> list[dict[str, Any]]:
         """The sales that support the estimate, the best first."""
         found = self.support.of(frame, pooled, features).sort_values("rank")
@@ -270,7 +271,7 @@ def checked_values(attributes: Mapping[str, float | None]) -> dict[str, float]:
         UsageError: Listings would be refused with such a value.
     """
     return {
-        name: float("nan") if value is None else read_value(name, f"{value:.10f}")
+        name: float("nan") if value is None else possible_value(name, float(value))
         for name, value in attributes.items()
     }
 

@@ -15,6 +15,7 @@ from housevis.pricing.attributes import encode
 from housevis.pricing.confidence import ConfidenceRules
 from housevis.pricing.drivers import driver_groups, to_currency
 from housevis.pricing.intervals import Calibration, calibrate
+from housevis.pricing.sale_table import KnownSales
 from housevis.runs import Run
 
 DRIVER_PREFIX = "driver "
@@ -26,7 +27,7 @@ def estimate_table(
     sales: pd.DataFrame,
     pooled: NDArray[np.float32],
     contributions: NDArray[np.float64] | None = None,
-    features: pd.DataFrame | None = None,
+    features: pd.DataFrame | KnownSales | None = None,
 ) -> pd.DataFrame:
     """Estimate houses with one model.
 
@@ -36,7 +37,7 @@ def estimate_table(
         pooled: Pooled features ``(n, K)``, NaN rows where there is no picture;
             of any width for a model without a ranker.
         contributions: Their Shapley values ``(n, F + 1)`` where they are known.
-        features: What the model takes of them, where that is known.
+        features: What the model takes or has read of them, where that is known.
 
     Returns:
         Columns ``estimate``, ``without_picture`` (the estimate from the
@@ -44,8 +45,7 @@ def estimate_table(
         ``driver <name>`` per driver, in currency; base and drivers add up to
         the estimate.
     """
-    if features is None:
-        features = model.features(sales, pooled)
+    features = model.price_model.known(model.features(sales, pooled) if features is None else features)
     if contributions is None:
         contributions = model.price_model.contributions(features)
     drivers = to_currency(

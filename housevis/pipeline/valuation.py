@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from housevis.pricing.splits import grouped_folds
 from housevis.runs import read_parquet, write_parquet
 from housevis.vision.cross_fitting import fit_and_cross_fit
 from housevis.vision.objectives import fit_learner
-from housevis.vision.siamese import FeatureLearner, embed_all
+from housevis.vision.siamese import FeatureLearner, embed_all, merged_learners
 
 RANKER = "siamese.safetensors"
 TRAINING = "training.parquet"
@@ -50,7 +51,11 @@ class ValuationModel:
         The learners' features stand side by side. Without a learner there are
         none: ``(n, 0)``.
         """
-        return embed_all(self.learners, pooled) if self.learners else no_pictures(len(pooled))
+        return embed_all(self._merged, pooled) if self.learners else no_pictures(len(pooled))
+
+    @cached_property
+    def _merged(self) -> Sequence[FeatureLearner]:
+        return merged_learners(self.learners)
 
     def features(self, sales: pd.DataFrame, pooled: NDArray[np.float32]) -> pd.DataFrame:
         """What the boosting takes of n sales, see :func:`housevis.pricing.attributes.model_table`.

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -95,10 +96,14 @@ class ConfidenceRules:
         places = sales[["house_id", *LOCATION]].drop_duplicates("house_id").reset_index(drop=True)
         usual = float("inf")
         if len(places) > _NEIGHBOUR:
-            usual = float(np.quantile(_metres_to_tenth(places, places), _USUAL))
+            usual = float(np.quantile(_Places(places).metres_to_tenth(places), _USUAL))
         apart = np.abs(disagreement[np.isfinite(disagreement)])
         allowed = float(np.quantile(apart, _USUAL)) if uses_pictures and len(apart) else float("inf")
         return cls(ranges, usual, allowed, uses_pictures, places)
+
+    @cached_property
+    def _houses_learned_from(self) -> _Places:
+        return _Places(self.places)
 
     def grade(
         self,
@@ -205,7 +210,7 @@ class ConfidenceRules:
             for each in reasons:
                 each.append(FEW_SALES)
             return
-        metres = _metres_to_tenth(self.places, sales)
+        metres = self._houses_learned_from.metres_to_tenth(sales)
         for row in np.flatnonzero(metres > self.usual_metres):
             reasons[row].append(f"{FAR_FROM_SALES}: the tenth nearest is {metres[row] / 1000:.1f} km away")
 
@@ -234,10 +239,15 @@ def _described(attributes: pd.DataFrame) -> list[str]:
     return [str(name) for name in attributes.columns if name not in (*LOCATION, MARKET)]
 
 
-def _metres_to_tenth(places: pd.DataFrame, houses: pd.DataFrame) -> Array:
-    """Metres ``(n,)`` from each house to the tenth nearest place that is not the house itself."""
-    numbers = pd.factorize(pd.concat([places["house_id"], houses["house_id"]]))[0].astype(np.int64)
-    nearest = NearestSales(positions(places), numbers[: len(places)])
-    own = numbers[len(places) :, None]
-    found = nearest.search(positions(houses), own, _NEIGHBOUR)
-    return np.concatenate([each.metres[:, -1] for each in found])
+class _Places:
+    """Where houses stand, each of them once."""
+
+    def __init__(self, places: pd.DataFrame) -> None:
+        self._ids = pd.Index(places["house_id"])
+        self._nearest = NearestSales(positions(places), np.arange(len(places)))
+
+    def metres_to_tenth(self, houses: pd.DataFrame) -> Array:
+        """Metres ``(n,)`` from each house to the tenth nearest that is not the house itself."""
+        own = self._ids.get_indexer(pd.Index(houses["house_id"]))[:, None]
+        found = self._nearest.search(positions(houses), own, _NEIGHBOUR)
+        return np.concatenate([each.metres[:, -1] for each in found])

@@ -27,7 +27,7 @@ from housevis.pricing.boosted import Boosted
 from housevis.pricing.comparables import ComparableSales
 from housevis.pricing.market_index import MarketIndex, fit_market_index
 from housevis.pricing.model_files import read_model, write_model
-from housevis.pricing.sale_table import SaleTable, read_prices, read_table
+from housevis.pricing.sale_table import KnownSales, SaleTable, read_prices, read_table
 
 Array = NDArray[np.float64]
 
@@ -241,6 +241,17 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
         self.data_fingerprint_ = table.digest(price, self.parameters())
         return self
 
+    def known(self, X: Any) -> KnownSales:
+        """Read houses once for several questions: what it answers is taken wherever houses are.
+
+        Args:
+            X: n houses, as for :meth:`fit`; what this method has answered stays as it is.
+
+        Raises:
+            ModelError: As for :meth:`predict`.
+        """
+        return X if isinstance(X, KnownSales) else self._known(self._read(X))
+
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Estimate houses, each by the boosters that its data allow.
 
@@ -248,7 +259,7 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
         median price of the training sales.
 
         Args:
-            X: n houses, as for :meth:`fit`.
+            X: n houses, as for :meth:`fit`, or what :meth:`known` has read of them.
 
         Returns:
             Estimates ``(n,)``, currency.
@@ -257,9 +268,9 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
             ModelError: A column is missing, a valuation date that the market
                 index needs is missing, or the model is not fitted.
         """
-        table = self._read(X)
+        known = self.known(X)
+        table, log_price, features = known.table, known.market.copy(), known.features
         pictured = table.pictured
-        log_price, features = self._known(table)
         if self.with_picture_ is not None:
             both = np.column_stack([features, table.visual])[pictured]
             log_price[pictured] += self.with_picture_.predict(both, self.num_threads)
@@ -275,7 +286,7 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
         Raises:
             ModelError: As for :meth:`predict`.
         """
-        return self._read(X).pictured
+        return self.known(X).table.pictured
 
     def predict_without_picture(self, X: Any) -> NDArray[np.float64]:
         """Estimate all houses from their attributes alone.
@@ -291,11 +302,10 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
             ModelError: A column is missing, or the model is not fitted or
                 has no attributes.
         """
-        table = self._read(X, visual_needed=False)
+        known = X if isinstance(X, KnownSales) else self._known(self._read(X, visual_needed=False))
         if not self.attributes_:
             raise ModelError("the model is not fitted on attributes", remedy="Give it an attribute.")
-        log_price, features = self._known(table)
-        return np.exp(log_price + self._plain_log_price(features))
+        return np.exp(known.market + self._plain_log_price(known.features))
 
     def contributions(self, X: Any) -> NDArray[np.float64]:
         """Exact TreeSHAP of the log estimates, see :func:`housevis.pricing.boosters.raw_contributions`.
@@ -313,9 +323,9 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
         Raises:
             ModelError: As for :meth:`predict`.
         """
-        table = self._read(X)
+        known = self.known(X)
+        table, market, features = known.table, known.market, known.features
         pictured = table.pictured
-        market, features = self._known(table)
         count = features.shape[1]
         phi = np.zeros((len(table), count + len(self.visual_names) + 1))
         phi[:, -1] = self.typical_log_price_
@@ -343,8 +353,8 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
         Raises:
             ModelError: As for :meth:`predict`.
         """
-        table = self._read(X)
-        return np.column_stack([self._known(table)[1], table.visual]), table.pictured
+        known = self.known(X)
+        return np.column_stack([known.features, known.table.visual]), known.table.pictured
 
     def save(self, folder: str | Path) -> None:
         """Write ``model.json``, one LightGBM text file per booster, and the comparable sales.
@@ -438,14 +448,13 @@ class HousePriceModel(RegressorMixin, BaseEstimator):
             return table.attributes.to_numpy()
         return table.attributes.drop(columns=MARKET).to_numpy()
 
-    def _known(self, table: SaleTable) -> tuple[Array, Array]:
-        """The market's level ``(n,)`` at the valuation dates, and what boosters see beside the picture."""
+    def _known(self, table: SaleTable) -> KnownSales:
         features = self._boosted_attributes(table)
         if self.comparables_ is not None:
             features = np.hstack([features, self.comparables_.transform(table.sales())])
         if self.market_index_ is None:
-            return np.zeros(len(table)), features
-        return self.market_index_.level(table.sale_dates), features
+            return KnownSales(table, np.zeros(len(table)), features)
+        return KnownSales(table, self.market_index_.level(table.sale_dates), features)
 
     def _plain_log_price(self, features: Array) -> Array:
         """What the boosters without picture add ``(n,)``; the median sale where there are none."""

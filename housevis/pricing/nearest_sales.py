@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -126,6 +127,12 @@ class NearestSales:
         self.places = places
         self.houses = houses
         self._tree = cKDTree(places)
+
+    def numbered(self, houses: Indices) -> NearestSales:
+        """The same sales with other house numbers ``(N,)``."""
+        same = copy.copy(self)
+        same.houses = houses
+        return same
 
     def search(self, places: Array, houses: Indices, count: int) -> Iterator[Neighbours]:
         """Find the nearest sales of other houses, chunk by chunk.

@@ -71,6 +71,24 @@ class SaleTable:
         return content.hexdigest()
 
 
+@dataclass(frozen=True, eq=False)
+class KnownSales:
+    """n sales or houses as a fitted model has read them, so that many questions read them once.
+
+    Attributes:
+        table: What was read.
+        market: The market's level ``(n,)`` at the valuation dates, log units; zero without an index.
+        features: What the boosters see beside the picture ``(n, F)``.
+    """
+
+    table: SaleTable
+    market: Array
+    features: Array
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+
 def read_table(
     model: BaseEstimator,
     X: Any,

@@ -38,6 +38,7 @@ from housevis.pricing.nearest_sales import (
     twin_keys,
 )
 from housevis.pricing.price_dates import PriceDates
+from housevis.pricing.sale_table import KnownSales
 from housevis.pricing.supporting_words import reasons
 
 Array = NDArray[np.float64]
@@ -76,7 +77,7 @@ class Houses:
             ``sale_date`` (the valuation date), the attributes, and of
             training sales the ``price``.
         features: What the model takes of them, see
-            :func:`housevis.pricing.attributes.model_table`, n rows.
+            :func:`housevis.pricing.attributes.model_table`, n rows; or what it has read of that.
         pictures: Places of their pictures ``(n, P)``, see
             :class:`housevis.pricing.picture_likeness.PictureSpace`; NaN rows
             where there is none, ``(n, 0)`` where the model uses none.
@@ -84,7 +85,7 @@ class Houses:
     """
 
     sales: pd.DataFrame
-    features: pd.DataFrame
+    features: pd.DataFrame | KnownSales
     pictures: NDArray[np.float32]
     picture_keys: NDArray[np.str_]
 
@@ -108,16 +109,20 @@ class SupportingSales:
         attributes = [name for name in model.attributes_ if name not in {*LOCATION, MARKET}]
         self._attributes = attributes
         self._twins = twin_keys(training.sales, encode(training.sales, attributes))
-        self._places = positions(training.sales)
+        self._house_ids = _ids(training.sales)
+        places = positions(training.sales)
+        unnumbered = np.full(len(places), -1, dtype=np.int64)
         features, pictured = model.boosted_features(training.features)
         self._sides: dict[bool, _Side] = {}
         if model.with_picture_ is not None and pictured.any():
             rows = np.flatnonzero(pictured)
-            self._sides[True] = _Side(model, model.with_picture_, features[rows], rows, num_threads)
+            search = NearestSales(places[rows], unnumbered[rows])
+            self._sides[True] = _Side(model, model.with_picture_, features[rows], rows, search, num_threads)
         if model.without_picture_ is not None:
             plain = features[:, : features.shape[1] - len(model.visual_names)]
             rows = np.arange(len(plain))
-            self._sides[False] = _Side(model, model.without_picture_, plain, rows, num_threads)
+            search = NearestSales(places, unnumbered)
+            self._sides[False] = _Side(model, model.without_picture_, plain, rows, search, num_threads)
 
     def of(self, houses: Houses, count: int = COMPARABLES) -> pd.DataFrame:
         """The comparable sales of n houses.
@@ -146,8 +151,10 @@ class SupportingSales:
         parts = []
         for with_picture, side in self._sides.items():
             rows = np.flatnonzero(pictured == with_picture)
+            if not len(rows):
+                continue
             width = features.shape[1] - (0 if with_picture else len(self._model.visual_names))
-            search = NearestSales(self._places[side.rows], groups[0][side.rows])
+            search = side.search.numbered(groups[0][side.rows])
             step = max(1, min(_CHUNK, _COMPARED // len(side.rows)))
             for start in range(0, len(rows), step):
                 some = rows[start : start + step]
@@ -160,11 +167,11 @@ class SupportingSales:
 
     def _groups(self, houses: Houses) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Numbers of the houses behind the training sales ``(N,)`` and of those asked about ``(n,)``."""
-        known = self._training.sales["house_id"].astype(str).to_numpy(dtype=object)
-        asked = houses.sales["house_id"].astype(str).to_numpy(dtype=object)
+        ids = np.concatenate([self._house_ids, _ids(houses.sales)])
         twins = twin_keys(houses.sales, encode(houses.sales, self._attributes))
-        groups = same_house_groups(np.concatenate([known, asked]), np.concatenate([self._twins, twins]))
-        return groups[: len(known)], groups[len(known) :]
+        groups = same_house_groups(ids, np.concatenate([self._twins, twins]))
+        known = len(self._house_ids)
+        return groups[:known], groups[known:]
 
     def _compared(
         self,
@@ -232,9 +239,10 @@ class _Side:
         boosted: Boosted,
         features: Array,
         rows: NDArray[np.int64],
+        search: NearestSales,
         num_threads: int,
     ) -> None:
-        self.rows = rows
+        self.rows, self.search = rows, search
         self.leaf = LeafLikeness(boosted, features, num_threads=num_threads)
         self.dates = PriceDates.of(model.market_index_, model.attributes_, boosted, features)
         self._base = boosted.base
@@ -246,6 +254,10 @@ class _Side:
             return np.ones(candidates.shape)
         difference = self._known[candidates] - self._base.predict(features)[:, None]
         return np.exp(-np.abs(difference) / _BASE_SCALE)
+
+
+def _ids(sales: pd.DataFrame) -> NDArray[np.object_]:
+    return sales["house_id"].astype(str).to_numpy(dtype=object)
 
 
 def _check(houses: Houses) -> None:

@@ -47,6 +47,7 @@ class KernelEmbedding(nn.Module):
         self.register_buffer("width", torch.ones(()))
         self.weight = nn.Parameter(torch.zeros(dimension, houses))
         self.bias = nn.Parameter(torch.zeros(dimension))
+        self._measured: tuple[tuple[int, int], torch.Tensor] | None = None
 
     def forward(self, pooled: torch.Tensor) -> torch.Tensor:
         """Pooled features `(N, K)` to `(N, D)`."""
@@ -58,7 +59,7 @@ class KernelEmbedding(nn.Module):
 
     def likeness(self, places: torch.Tensor) -> torch.Tensor:
         """Likeness of houses at `places` `(N, P)` to those that taught: `(N, L)`, from 0 to 1."""
-        return torch.exp(-squared_distances(places, self.landmarks) / self.width)
+        return torch.exp(-self._squared_distances(places) / self.width)
 
     def pull_back(self, pooled: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
         """Gradient of ``directions . f`` with respect to the pooled features: `(N, K)`.
@@ -95,7 +96,7 @@ class KernelEmbedding(nn.Module):
         """
         start = self.place(origin[None])
         way = self.place(pooled) - start
-        distances = squared_distances(start, self.landmarks)
+        distances = self._squared_distances(start)
         along = (way @ start.T) - way @ self.landmarks.T
         lengths = (way**2).sum(dim=1, keepdim=True)
         towards = directions @ self.weight
@@ -108,6 +109,13 @@ class KernelEmbedding(nn.Module):
             moved += point * shared.sum(dim=1, keepdim=True)
         slope = shares @ self.landmarks - shares.sum(dim=1, keepdim=True) * start - moved * way
         return (2 / self.width) * slope @ self.projection
+
+    def _squared_distances(self, places: torch.Tensor) -> torch.Tensor:
+        """Squared distances `(N, L)` to the landmarks, whose lengths are measured once."""
+        state = self.landmarks.data_ptr(), self.landmarks._version
+        if self._measured is None or self._measured[0] != state:
+            self._measured = state, (self.landmarks**2).sum(dim=1)
+        return squared_distances(places, self.landmarks, self._measured[1])
 
     def measures_like(self, other: KernelEmbedding) -> bool:
         """Whether `other` measures the same likeness to the same houses."""
@@ -135,7 +143,10 @@ class KernelEmbedding(nn.Module):
         self.projection.copy_(projection)
 
 
-def squared_distances(places: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    """Squared distances `(N, L)` between `(N, P)` and `(L, P)`."""
-    lengths = (places**2).sum(dim=1, keepdim=True) + (others**2).sum(dim=1)
+def squared_distances(
+    places: torch.Tensor, others: torch.Tensor, lengths: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Squared distances `(N, L)` of `(N, P)` and `(L, P)`; `lengths` are the squared ones of `others`."""
+    lengths = (others**2).sum(dim=1) if lengths is None else lengths
+    lengths = (places**2).sum(dim=1, keepdim=True) + lengths
     return torch.addmm(lengths, places, others.T, alpha=-2).clamp_(min=0)

@@ -143,7 +143,9 @@ class FeatureLearner(nn.Module, ABC):
                 f"the {self.kind} takes pooled features (n, {self.channels}), not {pooled.shape}",
                 remedy="Use the backbone and the neighbourhood that it was trained on.",
             )
-        embedding = copy.deepcopy(self.embedding).to(self.embedding.precision)
+        embedding = self.embedding
+        if embedding.weight.dtype != embedding.precision:
+            embedding = copy.deepcopy(embedding).to(embedding.precision)
         found = np.empty((len(pooled), self.dimension), dtype=np.float32)
         with torch.no_grad():
             for start in range(0, len(pooled), _CHUNK):
