@@ -33,6 +33,7 @@ import market_tables
 import method_tables
 import price_tables
 import report_tables
+import server_tables
 import table2_tables
 import town_tables
 import validation_tables
@@ -301,6 +302,8 @@ def embedding_engine(figures: Figures) -> str:
 
 TABLES: dict[str, Table] = {
     "atlas-cost": Table(atlas_tables.atlas_cost, "atlas-cost.json"),
+    "server-million": Table(server_tables.million_houses, "serve-million.json"),
+    "server-estimates": Table(server_tables.estimates, "serve-estimates-king-county-all-attributes.json"),
     "birds-best": Table(bird_tables.best, "cub200.json"),
     "birds-figure-7": Table(bird_tables.figure_7, "cub200.json"),
     "birds-methods": Table(bird_tables.methods, "cub200.json"),
