@@ -167,6 +167,7 @@ class Driver(BaseModel):
     """What one attribute adds to the estimate."""
 
     name: str
+    label: str
     amount: float
 
 
@@ -188,6 +189,9 @@ class HeatAnswer(BaseModel):
     values: list[list[float]] = Field(description="Rows from the north; empty where there is no map")
     scale: float = Field(description="The value of the strongest colour, the same on all maps of the run")
     unit: str
+    image: str | None = Field(
+        description="PNG as a data address, coloured as on the run's map; null where none"
+    )
     status: str
     note: str
 
@@ -195,6 +199,10 @@ class HeatAnswer(BaseModel):
 class PictureAnswer(BaseModel):
     """The aerial picture of a new house."""
 
+    image: str = Field(description="JPEG as a data address")
+    house: list[float] = Field(
+        description="Where the house stands: shares of width and height from the north-west"
+    )
     bounds: list[float] = Field(description="West, south, east, north, degrees")
     attribution: str
     missing_tiles: int

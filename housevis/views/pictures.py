@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import threading
 from collections.abc import Callable, Sequence
@@ -95,9 +96,7 @@ def write_pictures(
             if first:
                 claimed[name] = not (page_folder / name).is_file()
         if first and claimed[name]:
-            buffer = io.BytesIO()
-            Image.fromarray(image.pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=False)
-            sizes.append(write_file(page_folder / name, buffer.getvalue()))
+            sizes.append(write_file(page_folder / name, _jpeg(image)))
         height, width = image.pixels.shape[:2]
         x, y = image.house_pixel
         west, south, east, north = image.bounds
@@ -122,3 +121,14 @@ def write_pictures(
         executor.shutdown(cancel_futures=True)
     written = len(sizes)
     return PictureFolder(found, written, len(claimed) - written, sum(sizes))
+
+
+def picture_uri(image: HouseImage) -> str:
+    """A picture as an address that holds it, for a house that has no file beside the pages."""
+    return "data:image/jpeg;base64," + base64.b64encode(_jpeg(image)).decode()
+
+
+def _jpeg(image: HouseImage) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image.pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=False)
+    return buffer.getvalue()
