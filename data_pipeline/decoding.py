@@ -33,9 +33,18 @@ NO_PICTURE = (
 )
 """What Pillow raises for bytes that are no whole picture."""
 
+TOO_LARGE = f"a picture of more than {MOST_PIXELS / 1e6:.0f} million pixels"
+"""Why such a picture is refused, as the manifest and the reports of a run say it."""
+
+NOT_WHOLE = "not a whole picture"
+
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 _DEEP = ("I", "I;16", "I;16L", "I;16B")
 warnings.simplefilter("ignore", Picture.DecompressionBombWarning)
+
+
+class LargePictureError(ValueError):
+    """A picture of more than :data:`MOST_PIXELS`, by its header."""
 
 
 class TileSource(Protocol):
@@ -53,14 +62,28 @@ def open_picture(data: bytes) -> Picture.Image:
     """Open a picture without decoding it; other formats are left to nobody's decoder.
 
     Raises:
-        ValueError: It is larger than any picture of ours. Others of
+        LargePictureError: It is larger than any picture of ours. Others of
             :data:`NO_PICTURE`: it is none.
     """
-    picture = Picture.open(io.BytesIO(data), formats=_FORMATS)
+    try:
+        picture = Picture.open(io.BytesIO(data), formats=_FORMATS)
+    except Picture.DecompressionBombError:
+        raise LargePictureError(TOO_LARGE) from None
     if picture.width * picture.height > MOST_PIXELS:
         picture.close()
-        raise ValueError("too large")
+        raise LargePictureError(TOO_LARGE)
     return picture
+
+
+def why_no_picture(data: bytes) -> str:
+    """Why bytes are refused that :func:`data_pipeline.pictures.picture_status` finds no picture in."""
+    try:
+        open_picture(data).close()
+    except LargePictureError:
+        return TOO_LARGE
+    except NO_PICTURE:
+        pass
+    return NOT_WHOLE
 
 
 def in_colour(picture: Picture.Image) -> Picture.Image:

@@ -28,6 +28,7 @@ from urllib3.exceptions import (
 from data_pipeline.addresses import tile_url
 from data_pipeline.blanks import FLAT, KNOWN, says_blank
 from data_pipeline.connecting import USER_AGENT, HostConnections, origin_of
+from data_pipeline.decoding import why_no_picture
 from data_pipeline.limiter import HostLimiter
 from data_pipeline.pictures import picture_status
 from data_pipeline.provider_records import Provider
@@ -377,7 +378,7 @@ def _not_whole(data: bytes, headers: Mapping[str, str]) -> str:
     start = data[:200].lstrip().lower()
     if kind.startswith("text/") or start.startswith((b"<!doctype", b"<html", b"<?xml", b"{")):
         return "a text, not a picture"
-    return "not a whole picture"
+    return why_no_picture(data)
 
 
 def _seconds(retry_after: str | None, date: str | None) -> float | None:

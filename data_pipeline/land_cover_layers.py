@@ -5,20 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import geopandas
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyproj import Transformer
 from rasterio.features import rasterize
 from rasterio.transform import from_bounds
 
 from data_pipeline.land_cover import LAND_COVERS, LandCover
-from housevis.core.errors import ConfigError, DataError
-
-Bounds = tuple[float, float, float, float]
+from data_pipeline.vector_files import Bounds, polygons_of, read_shapes, to_mercator
+from housevis.core.errors import DataError
 
 ROAD_WIDTHS: Final[dict[str, float]] = {
     "motorway": 22.0,
@@ -43,8 +40,6 @@ USUAL_WIDTH = 7.0
 """Metres, of a road whose ``highway`` is not known."""
 
 HIGHWAY = "highway"
-_MERCATOR = "EPSG:3857"
-_to_mercator = Transformer.from_crs("EPSG:4326", _MERCATOR, always_xy=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +69,8 @@ class VectorLayer:
                 whose middle lies in an area gets the layer's class.
             bounds: West, south, east, north of the picture, degrees in EPSG:4326.
         """
-        west, south = _to_mercator.transform(bounds[0], bounds[1])
-        east, north = _to_mercator.transform(bounds[2], bounds[3])
+        west, south = to_mercator.transform(bounds[0], bounds[1])
+        east, north = to_mercator.transform(bounds[2], bounds[3])
         near = self.areas[self.tree.query(shapely.box(west, south, east, north))]
         if not len(near):
             return
@@ -96,8 +91,8 @@ def read_buildings(path: Path) -> VectorLayer:
         ConfigError: There is no such file.
         DataError: It cannot be read, has no coordinate system, or holds no polygon.
     """
-    shapes = _mercator_shapes(path, "land_cover.buildings").geometry.to_numpy()
-    areas = _polygons(shapes)
+    shapes = read_shapes(path, "land_cover.buildings").geometry.to_numpy()
+    areas = polygons_of(shapes)
     if not len(areas):
         raise DataError(
             "this file holds no building",
@@ -114,7 +109,7 @@ def read_roads(path: Path) -> VectorLayer:
         ConfigError: There is no such file.
         DataError: It cannot be read, has no coordinate system, or holds no line or polygon.
     """
-    frame = _mercator_shapes(path, "land_cover.roads")
+    frame = read_shapes(path, "land_cover.roads", columns=(HIGHWAY,))
     shapes = frame.geometry.to_numpy()
     kinds = frame[HIGHWAY].astype(str).tolist() if HIGHWAY in frame.columns else [""] * len(frame)
     metres = np.array([ROAD_WIDTHS.get(kind.removesuffix("_link"), USUAL_WIDTH) for kind in kinds])
@@ -122,7 +117,7 @@ def read_roads(path: Path) -> VectorLayer:
     # A metre on the ground is 1 / cos(latitude) metres of Web Mercator.
     stretch = np.cosh(shapely.get_y(shapely.centroid(shapes)) * 2 * math.pi / 40_075_016.68557849)
     wide = shapely.buffer(shapes[is_line], (metres * stretch / 2)[is_line], cap_style="flat")
-    areas = np.concatenate([wide, _polygons(shapes[~is_line])])
+    areas = np.concatenate([wide, polygons_of(shapes[~is_line])])
     if not len(areas):
         raise DataError(
             "this file holds no road",
@@ -130,36 +125,3 @@ def read_roads(path: Path) -> VectorLayer:
             remedy="Roads are lines or polygons; give a file of ways.",
         )
     return VectorLayer.of("road", areas)
-
-
-def _mercator_shapes(path: Path, key: str) -> geopandas.GeoDataFrame:
-    if not path.exists():
-        raise ConfigError(
-            "there is no such file", where=f"{key}: {path}", remedy="Mend the path, or leave the key out."
-        )
-    try:
-        frame: Any = geopandas.read_parquet(path) if path.suffix == ".parquet" else geopandas.read_file(path)
-    # geopandas and its readers raise whatever the file makes them raise.
-    except (OSError, ValueError, RuntimeError, KeyError) as problem:
-        raise DataError(
-            f"this vector file cannot be read ({str(problem).splitlines()[0]})",
-            where=f"{key}: {path}",
-            remedy="Give a GeoPackage, GeoJSON, Shapefile, FlatGeobuf or GeoParquet file.",
-        ) from None
-    if not isinstance(frame, geopandas.GeoDataFrame):
-        raise DataError(
-            "this file has no geometry", where=f"{key}: {path}", remedy="Give a file of polygons or lines."
-        )
-    if frame.crs is None:
-        raise DataError(
-            "this file does not say which coordinate system it is in",
-            where=f"{key}: {path}",
-            remedy="Write it again with its coordinate system, for example as a GeoPackage.",
-        )
-    frame = frame[frame.geometry.notna() & ~frame.geometry.is_empty].to_crs(_MERCATOR)
-    return frame[np.isfinite(frame.geometry.bounds.to_numpy()).all(axis=1)]
-
-
-def _polygons(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
-    parts = shapely.get_parts(shapely.make_valid(shapes)) if len(shapes) else shapes
-    return parts[np.isin(shapely.get_type_id(parts), (3, 6))]

@@ -47,7 +47,7 @@ def picture_status(data: bytes) -> Judgement | None:
         Status and format, or None if this is no whole picture: cut, changed
         on the way, or something else altogether.
     """
-    kind = _kind(data)
+    kind = picture_kind(data)
     if kind is not None:
         pixels = _CHECKS[kind](data)
         if not 0 < pixels <= MOST_PIXELS:
@@ -63,7 +63,8 @@ def picture_status(data: bytes) -> Judgement | None:
     return Judgement("blank" if deviation < _BLANK_DEVIATION else "ok", kind)
 
 
-def _kind(data: bytes) -> str | None:
+def picture_kind(data: bytes) -> str | None:
+    """``jpg``, ``png`` or ``webp`` by how the bytes begin; None for anything else."""
     if data[:3] == b"\xff\xd8\xff":
         return "jpg"
     if data[:8] == _PNG_START:
@@ -72,9 +73,11 @@ def _kind(data: bytes) -> str | None:
 
 
 def _whole_jpeg(data: bytes) -> int:
-    """The number of pixels, 0 if this is no whole JPEG."""
+    """The number of pixels, 0 if this is no whole JPEG; one that is too large is not decoded."""
     try:
         height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+        if int(height) * int(width) > MOST_PIXELS:
+            return int(height) * int(width)
         simplejpeg.decode_jpeg(data, "GRAY", fastdct=True, min_height=1, min_width=1, min_factor=8)
     except ValueError:
         return 0

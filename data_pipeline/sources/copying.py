@@ -17,6 +17,7 @@ import mercantile
 from sqlalchemy import Engine
 
 from data_pipeline.archive import TileArchive
+from data_pipeline.decoding import why_no_picture
 from data_pipeline.download import Answer
 from data_pipeline.fetch import FetchReport, unsettled_tiles
 from data_pipeline.house_pictures import HousePicture
@@ -93,7 +94,7 @@ def copy_pictures(
         archive: Where they go.
 
     Returns:
-        Counts over all houses, and the first few that have no picture.
+        Counts over all houses, and the first few that have no picture; of a refused one its file and why.
 
     Raises:
         ImageryError: A picture is ambiguous, or of unknown size on the ground.
@@ -101,14 +102,14 @@ def copy_pictures(
     started = time.monotonic()
     report = FetchReport(needed=len(house_ids))
     stored = archive.house_pictures.stamps()
-    absent: list[str] = []
+    absent: dict[str, str] = {}
 
     def changed() -> Iterator[HousePicture]:
         for house_id in house_ids:
             file = folder.find(house_id)
             if file is None:
                 report.count("missing")
-                absent.append(house_id)
+                absent[house_id] = house_id
                 continue
             if stored.get(house_id) == folder.stamp(file):
                 report.count("ok")
@@ -118,10 +119,11 @@ def copy_pictures(
             report.fetched += 1
             report.count("failed" if judged is None else judged.status)
             if judged is None:
-                report.errors["not a whole picture"] = report.errors.get("not a whole picture", 0) + 1
-                absent.append(house_id)
+                why = why_no_picture(picture.data)
+                report.errors[why] = report.errors.get(why, 0) + 1
+                absent[house_id] = f"{house_id} ({file.name}: {why})"
             elif judged.status == "blank":
-                absent.append(house_id)
+                absent[house_id] = house_id
             else:
                 yield picture
 
@@ -129,9 +131,9 @@ def copy_pictures(
         for pictures in groups(changed(), _PICTURES_AT_ONCE):
             archive.house_pictures.write(pictures)
             bar.advance(len(pictures))
-    archive.house_pictures.remove(sorted((stored.keys() - set(house_ids)) | (stored.keys() & set(absent))))
+    archive.house_pictures.remove(sorted((stored.keys() - set(house_ids)) | (stored.keys() & absent.keys())))
     report.seconds = time.monotonic() - started
-    return report, absent[:_EXAMPLES]
+    return report, list(absent.values())[:_EXAMPLES]
 
 
 def groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -150,8 +152,10 @@ def _copied(source: Source, tiles: list[mercantile.Tile]) -> list[Answer]:
         if data is None:
             found.append(Answer(tile, "missing", attempts=1))
         else:
-            broken = Answer(tile, "failed", attempts=1, error="not a whole picture")
-            found.append(picture_at_hand(tile, data) or broken)
+            answer = picture_at_hand(tile, data)
+            if answer is None:
+                answer = Answer(tile, "failed", attempts=1, error=why_no_picture(data))
+            found.append(answer)
     return found
 
 

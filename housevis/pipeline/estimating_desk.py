@@ -18,6 +18,7 @@ from housevis.core.config import Config
 from housevis.core.errors import ModelError
 from housevis.core.workspace import Workspace
 from housevis.explain.gradweights import GradWeightDatabase
+from housevis.explain.heatmap import heat_to_png
 from housevis.explain.value_map import ValueMapModel
 from housevis.pipeline.comparables import SupportOfNew
 from housevis.pipeline.embedding import HousePlace, PictureLoader
@@ -32,8 +33,10 @@ from housevis.pricing.confidence import ConfidenceRules
 from housevis.pricing.intervals import Calibration
 from housevis.pricing.sale_table import KnownSales
 from housevis.runs import Run
-from housevis.views.heat import DRAWN_STATUSES
+from housevis.views.heat import DRAWN_STATUSES, pixels_per_cell, png_uri
+from housevis.views.pictures import picture_uri
 from housevis.views.served import NewHouse
+from housevis.views.words import ATTRIBUTE_LABELS, label
 from housevis.vision.backbones import load_backbone
 from housevis.vision.embed import fit_picture
 from housevis.vision.engines import FeatureEngine, open_engine
@@ -124,7 +127,10 @@ class EstimatingDesk:
             "confidence_reasons": reasons,
             "unknown": [name for name, value in house.attributes.items() if value is None],
             "outside_training": outside(tools.ranges, values),
-            "drivers": [{"name": name, "amount": amount} for name, amount in drivers_of(table)[0]],
+            "drivers": [
+                {"name": name, "label": label(name, ATTRIBUTE_LABELS), "amount": amount}
+                for name, amount in drivers_of(table)[0]
+            ],
             "used_picture": bool(record["used_picture"]),
             "picture": None,
             "attention": None,
@@ -172,7 +178,12 @@ class EstimatingDesk:
         image = seen.image
         found: dict[str, Any] = {
             "picture": {
+                "image": picture_uri(image),
                 "bounds": [float(edge) for edge in image.bounds],
+                "house": [
+                    image.house_pixel[0] / image.pixels.shape[1],
+                    image.house_pixel[1] / image.pixels.shape[0],
+                ],
                 "attribution": image.attribution,
                 "missing_tiles": int(image.missing_tiles),
                 "source": seen.source,
@@ -189,7 +200,9 @@ class EstimatingDesk:
             effects, currency = effects_of(tools.model, contributions)
             values = tools.valuer.explain(seen.maps, pooled, effects, currency, seen.fitted[None])
             unit = self._config.listings.currency
-            found["value_map"] = _drawn(values.values[0], self._scales.value, unit, values.statuses[0])
+            found["value_map"] = _drawn(
+                values.values[0], self._scales.value, unit, values.statuses[0], signed=True
+            )
         return found
 
 
@@ -299,12 +312,17 @@ def _frame(house: NewHouse, values: Mapping[str, float]) -> pd.DataFrame:
     return pd.DataFrame(named)
 
 
-def _drawn(values: NDArray[np.float32], scale: float, unit: str, status: str) -> dict[str, Any]:
+def _drawn(
+    values: NDArray[np.float32], scale: float, unit: str, status: str, *, signed: bool = False
+) -> dict[str, Any]:
     drawn = status in DRAWN_STATUSES
     return {
         "values": values.astype(np.float64).tolist() if drawn else [],
         "scale": scale,
         "unit": unit,
+        "image": png_uri(heat_to_png(values, scale, pixels_per_cell=pixels_per_cell(values), signed=signed))
+        if drawn
+        else None,
         "status": status,
         "note": "" if drawn else "There is no map of this house.",
     }

@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from data_pipeline.land_cover import LAND_COVERS
-from data_pipeline.land_cover_layers import Bounds, read_buildings, read_roads
+from data_pipeline.land_cover_layers import read_buildings, read_roads
+from data_pipeline.vector_files import Bounds
 from housevis.core.config import Config, LandCoverSection
 from housevis.explain.landcover import TRANSFER, WEIGHTS, LandCoverSegmenter
 from housevis.explain.under_heat import UnderHeat
@@ -62,11 +63,12 @@ class LandCoverReader:
 
 def land_cover_mark(section: LandCoverSection) -> str:
     """Names what tells the land cover; another mark is another result."""
-    files = [_file_mark(path) for path in (section.buildings, section.roads)]
+    files = [file_mark(path) for path in (section.buildings, section.roads)]
     return fingerprint(weights=hashlib.sha256(WEIGHTS.read_bytes()).hexdigest(), files=files)
 
 
-def _file_mark(path: Path | None) -> list[str | int]:
+def file_mark(path: Path | None) -> list[str | int]:
+    """Names a file and its state; nothing where there is none."""
     if path is None:
         return []
     if not path.exists():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from housevis.core.config import Config
-from housevis.pipeline.land_cover import land_cover_mark
+from housevis.pipeline.land_cover import file_mark, land_cover_mark
 from housevis.pipeline.leaks import houses_to_hide
 from housevis.pipeline.project import fingerprint
 from housevis.pipeline.training import model_folder
@@ -26,6 +27,7 @@ def shown_settings(config: Config) -> str:
         area_unit=config.listings.area_unit,
         attribution=config.imagery.attribution,
         rights_reference=config.imagery.rights_reference,
+        parcels=file_mark(config.atlas.parcels) if isinstance(config.atlas.parcels, Path) else [],
         land_cover=land_cover_mark(config.land_cover) if config.uses_pictures else "",
         land_cover_attribution=config.land_cover.attribution,
     )

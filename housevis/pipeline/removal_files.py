@@ -41,8 +41,15 @@ def fitted_with(run: Run, house_ids: Collection[str]) -> set[str]:
     return found
 
 
-def remove_from_run(run: Run, house_ids: Collection[str]) -> Counter[str]:
+def remove_from_run(
+    run: Run, house_ids: Collection[str], tiles: Collection[mercantile.Tile] = ()
+) -> Counter[str]:
     """Take houses out of a run's tables, grad-weights, attention maps and map; its models stay.
+
+    Args:
+        run: The run.
+        house_ids: The houses.
+        tiles: Tiles that only they need.
 
     Returns:
         How much was taken out, by kind.
@@ -73,9 +80,10 @@ def remove_from_run(run: Run, house_ids: Collection[str]) -> Counter[str]:
     removed["rows of report tables"] += drop_from_tables(run, house_ids)
     removed["attention maps"] += drop_houses(run.maps, house_ids)
     removed["house pages"] += remove_houses(run.atlas / FOLDER, house_ids)
-    shown = remove_from_atlas(run.atlas, house_ids)
+    shown = remove_from_atlas(run.atlas, house_ids, tiles)
     removed["houses on maps"] += shown.sales
     removed["pictures on maps"] += shown.pictures
+    removed["tiles of base maps"] += shown.tiles
     return removed
 
 

@@ -65,6 +65,7 @@ class RunAnswer(BaseModel):
     houses: int
     box: list[float] = Field(description="West, south, east, north of all houses, degrees")
     pages: str = Field(description="Address of its map")
+    limits: dict[str, list[float]] = Field(description="Limits of the classes of a cell's houses")
     attributes: list[MissingAttribute] = Field(description="What a new house is asked for")
     layers: list[Layer]
 
@@ -89,6 +90,20 @@ class HouseAnswer(BaseModel):
     bedrooms: float | None
     confidence: Literal["high", "medium", "low"] | None
     effect: float | None = Field(description="What the picture adds to the estimate, currency")
+    address: str | None
+    sample: Literal["later sale", "cross-fitted"] | None = Field(
+        description="Why the estimate is out of sample: sold after all sales that the model learned from, or "
+        "estimated by a model that learned from other houses"
+    )
+    map_row: int | None = Field(description="Its place among the sales of the map, whose files hold the rest")
+
+
+class ClassCounts(BaseModel):
+    """Houses of each class of what they are coloured by, last those of which it is not known."""
+
+    price: list[int] | None = None
+    error: list[int] | None = None
+    effect: list[int] | None = None
 
 
 class CellAnswer(BaseModel):
@@ -100,17 +115,27 @@ class CellAnswer(BaseModel):
     price: float | None = Field(description="Median price")
     error: float | None = Field(description="Median of estimate / price - 1")
     effect: float | None = Field(description="Median of what the picture adds, currency")
+    classes: ClassCounts
 
 
 class ViewAnswer(BaseModel):
     """What a screen shows: houses, or cells of them where they are many."""
 
     run_id: str
+    content: str = Field(description="Names what the run holds; another one after houses were removed")
     currency: str
     box: list[float] = Field(description="The area that is answered: the one asked for, outwards to cells")
     count: int = Field(description="Houses in the area that are wanted")
     houses: list[HouseAnswer] | None
     cells: list[CellAnswer] | None
+
+
+class FoundAnswer(BaseModel):
+    """Sold houses that were searched for, the best first."""
+
+    run_id: str
+    content: str = Field(description="As in a viewport's answer")
+    houses: list[HouseAnswer]
 
 
 class HouseDetailsAnswer(Answer):
@@ -167,6 +192,7 @@ class Driver(BaseModel):
     """What one attribute adds to the estimate."""
 
     name: str
+    label: str
     amount: float
 
 
@@ -188,6 +214,9 @@ class HeatAnswer(BaseModel):
     values: list[list[float]] = Field(description="Rows from the north; empty where there is no map")
     scale: float = Field(description="The value of the strongest colour, the same on all maps of the run")
     unit: str
+    image: str | None = Field(
+        description="PNG as a data address, coloured as on the run's map; null where none"
+    )
     status: str
     note: str
 
@@ -195,6 +224,10 @@ class HeatAnswer(BaseModel):
 class PictureAnswer(BaseModel):
     """The aerial picture of a new house."""
 
+    image: str = Field(description="JPEG as a data address")
+    house: list[float] = Field(
+        description="Where the house stands: shares of width and height from the north-west"
+    )
     bounds: list[float] = Field(description="West, south, east, north, degrees")
     attribution: str
     missing_tiles: int

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from data_pipeline.land_cover import LAND_COVERS
+from data_pipeline.parsing import SQUARE_METRES
 from housevis.explain.under_heat import UnderHeat
 from housevis.pricing.confidence import GRADES
 from housevis.views.atlas_colours import colour_modes, picture_effects
@@ -69,6 +70,7 @@ def first_view(data: AtlasData, records: pd.DataFrame, order: np.ndarray) -> dic
         "runId": data.run_id,
         "currency": data.currency,
         "areaUnit": data.area_unit,
+        "squareMetres": SQUARE_METRES[data.area_unit],
         "interval": data.interval,
         "pictures": None
         if pictures is None

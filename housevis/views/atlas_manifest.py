@@ -13,6 +13,8 @@ from housevis.core.storage import write_file
 
 MANIFEST: Final = "manifest.json"
 
+_PICTURES: Final = ("pictures", "base")
+
 _REMEDY: Final = "Delete the folder of the map and run the command again."
 
 
@@ -73,11 +75,15 @@ def drop_damaged_pictures(folder: Path) -> int:
     try:
         listed = read_manifest(folder)
     except StorageError:
-        listed = {path.relative_to(folder).as_posix(): {"sha256": ""} for path in _files(folder / "pictures")}
+        listed = {
+            path.relative_to(folder).as_posix(): {"sha256": ""}
+            for part in _PICTURES
+            for path in _files(folder / part)
+        }
     damaged = [
         folder / name
         for name, facts in listed.items()
-        if name.startswith("pictures/")
+        if name.split("/")[0] in _PICTURES
         and (folder / name).is_file()
         and facts["sha256"] != _digest(folder / name)
     ]

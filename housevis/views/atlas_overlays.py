@@ -16,7 +16,7 @@ import pandas as pd
 
 from housevis.explain.heatmap import heat_to_png, shared_scale
 from housevis.views.data import AtlasData, AtlasPictures
-from housevis.views.heat import DRAWN_STATUSES, PIXELS_PER_CELL, heat_scale, heat_uri, legend_uri, png_uri
+from housevis.views.heat import DRAWN_STATUSES, heat_scale, heat_uri, legend_uri, pixels_per_cell, png_uri
 from housevis.views.pictures import Picture
 
 LEGEND_STEPS: Final = 127
@@ -111,16 +111,11 @@ def _overlays(
         overlay: dict[str, Any] = {}
         if house_id in pictures and status in DRAWN_STATUSES:
             heat = data.heat[source]
-            overlay["attention"] = heat_uri(heat, heat_limit, pixels_per_cell=_pixels_per_cell(heat))
+            overlay["attention"] = heat_uri(heat, heat_limit, pixels_per_cell=pixels_per_cell(heat))
         if data.values is not None and house_id in pictures and value in DRAWN_STATUSES:
             worth_of = data.values[source]
-            png = heat_to_png(worth_of, value_limit, pixels_per_cell=_pixels_per_cell(worth_of), signed=True)
+            png = heat_to_png(worth_of, value_limit, pixels_per_cell=pixels_per_cell(worth_of), signed=True)
             overlay["value"] = png_uri(png)
         if overlay:
             overlay["bounds"] = [round(float(edge), 7) for edge in data.heat_bounds[source]]
         yield overlay or None
-
-
-def _pixels_per_cell(values: np.ndarray) -> int:
-    """So many that a map is about 28 pixels wide, however fine its grid: browsers smooth it anyway."""
-    return max(1, min(PIXELS_PER_CELL, 28 // values.shape[0]))

@@ -36,6 +36,11 @@ def heat_uri(values: np.ndarray, scale: float, *, pixels_per_cell: int = PIXELS_
     return png_uri(heat_to_png(values, scale, pixels_per_cell=pixels_per_cell))
 
 
+def pixels_per_cell(values: np.ndarray) -> int:
+    """So many that a map ``(h, w)`` is about 28 pixels wide, however fine its grid: browsers smooth it."""
+    return max(1, min(PIXELS_PER_CELL, 28 // values.shape[0]))
+
+
 def png_uri(png: bytes) -> str:
     """A PNG file as an address."""
     return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -13,6 +13,7 @@ from typing import Any, Final
 import pandas as pd
 from jinja2 import Environment, PackageLoader
 
+from data_pipeline.parsing import SQUARE_METRES
 from housevis.core.storage import write_file
 from housevis.explain.heatmap import colour_table, signed_colour_table
 from housevis.views.data import Headline, check_out_of_sample
@@ -154,6 +155,7 @@ def _of_the_run(data: HousePages) -> dict[str, Any]:
         "title": data.title,
         "currency": data.currency,
         "areaUnit": data.area_unit,
+        "squareMetres": SQUARE_METRES[data.area_unit],
         "interval": data.interval,
         "labels": dict(data.labels),
         "pictures": data.uses_pictures,

@@ -12,6 +12,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -29,8 +30,8 @@ TOKEN_VARIABLE: Final = "HOUSEVIS_TOKEN"  # noqa: S105
 """Environment variable of the token that clients of other machines have to show."""
 
 _SHORTEST_TOKEN: Final = 16
-_MOST_CONNECTIONS: Final = 1_000
 _COMPRESSED_FROM: Final = 1_024
+_NO_JSON: Final = "Send the question as JSON, with the header Content-Type: application/json."
 
 
 def create_app(
@@ -121,15 +122,27 @@ def _explain_refusals(app: FastAPI) -> None:
         return problem.answer()
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, problem: RequestValidationError) -> JSONResponse:
+    async def invalid(request: Request, problem: RequestValidationError) -> JSONResponse:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if request.method == "POST" and kind != "application/json":
+            return JSONResponse({"detail": _NO_JSON}, 415)
         first = problem.errors()[0]
+        if first["type"] == "json_invalid":
+            return JSONResponse({"detail": "The body of the request is no valid JSON."}, 422)
         place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
         text = f"{place}: {first['msg']}" if place else str(first["msg"])
         return JSONResponse({"detail": text.encode("utf-8", "replace").decode()}, 422)
 
     @app.exception_handler(HTTPException)
     async def known(_: Request, problem: HTTPException) -> JSONResponse:
-        return JSONResponse({"detail": str(problem.detail)}, problem.status_code, problem.headers)
+        allowed = Headers(problem.headers or {}).get("allow")
+        texts = {
+            400: "The body of the request cannot be read; send valid JSON.",
+            404: "There is nothing at this address.",
+            405: f"This address does not take this method{f'; it takes {allowed}' if allowed else ''}.",
+        }
+        text = texts.get(problem.status_code, str(problem.detail))
+        return JSONResponse({"detail": text}, problem.status_code, problem.headers)
 
 
 def serve(
@@ -171,7 +184,6 @@ def server_config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=5,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,11 +14,12 @@ from fastapi.responses import JSONResponse
 
 from housevis.core.errors import HousevisError, UsageError
 from housevis.views import api_models as models
-from housevis.views.heat_tiles import DEEPEST, SHALLOWEST
+from housevis.views.heat_tiles import DEEPEST
 from housevis.views.served import AttributeField, NewHouse, ServedRun, ShelvedRun
+from housevis.views.server_answers import describe, encoded, field_answer, found_answer, view_answer
 from housevis.views.server_cache import KeptAnswers, mark_of, marked
 from housevis.views.server_metrics import LOGGER
-from housevis.views.viewport import DEEPEST_ZOOM, Box, View, Viewport, Wanted
+from housevis.views.viewport import DEEPEST_ZOOM, Box, Wanted
 
 _WORDS: Final = {
     400: "The request is no valid HTTP or names a foreign host",
@@ -28,9 +28,11 @@ _WORDS: Final = {
     405: "This address does not take this method",
     408: "The request came too slowly",
     413: "The request is too large",
+    415: "The question is not sent as JSON",
     422: "Something is missing or impossible; `detail` says what",
     429: "Too many requests",
-    503: "What is needed for the answer cannot be read now, or too many estimates are under way",
+    431: "The head of the request is too long",
+    503: "What is needed for the answer cannot be read now, or too many estimates or connections are open",
 }
 REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": models.Problem, "description": words} for status, words in _WORDS.items()
@@ -63,7 +65,7 @@ class Refusal(Exception):  # noqa: N818
         """The refusal as JSON."""
         content: dict[str, Any] = {"detail": self.detail}
         if self.missing:
-            content["missing"] = [_field(each) for each in self.missing]
+            content["missing"] = [field_answer(each) for each in self.missing]
         headers = {"retry-after": "5"} if self.status == 503 else None
         return JSONResponse(content, self.status, headers)
 
@@ -166,10 +168,26 @@ def api_router(shelf: Shelf, estimates: int) -> APIRouter:
 
         def body() -> bytes:
             return kept.get(
-                key, lambda: _encoded(view_answer(served, served.viewport.look(box, zoom, wanted)))
+                key, lambda: encoded(view_answer(served, served.viewport.look(box, zoom, wanted)))
             )
 
         return marked(request, mark_of(key), body, "application/json")
+
+    @router.get("/api/search", response_model=models.FoundAnswer, tags=["houses"])
+    def search(
+        run: RunId = None,
+        text: Annotated[str | None, Query(max_length=500, description="Part of an id or an address")] = None,
+        near: Annotated[
+            str | None, Query(max_length=100, description="latitude,longitude in degrees")
+        ] = None,
+    ) -> Response:
+        """The first sold houses with a text in their id or address, or those next to a place."""
+        served = shelf.run(run)
+        if (text is None) == (near is None):
+            raise Refusal(422, "Give either a text or a place: one of `text` and `near`.")
+        with explained():
+            rows = served.viewport.find(text) if text is not None else served.viewport.nearest(*_place(near))
+        return _json(found_answer(served, rows))
 
     @router.post("/api/houses/{house_id:path}/what-if", response_model=models.WhatIfAnswer, tags=["houses"])
     def what_if(house_id: HouseId, question: models.WhatIfQuestion, run: RunId = None) -> Response:
@@ -195,8 +213,8 @@ def api_router(shelf: Shelf, estimates: int) -> APIRouter:
             found = served.details(house_id)
         if found is None:
             raise Refusal(404, "There is no such house in this run.")
-        encoded = _encoded(found)
-        return marked(request, mark_of(encoded), lambda: encoded, "application/json")
+        details = encoded(found)
+        return marked(request, mark_of(details), lambda: details, "application/json")
 
     @router.post("/api/estimate", response_model=models.EstimateAnswer, tags=["new houses"])
     def estimate(question: models.EstimateQuestion, run: RunId = None) -> Response:
@@ -250,76 +268,6 @@ def api_router(shelf: Shelf, estimates: int) -> APIRouter:
     return router
 
 
-def describe(served: ServedRun) -> dict[str, Any]:
-    """A run as ``/api/runs`` lists it."""
-    pages = f"/runs/{served.run_id}/atlas/index.html"
-    return {
-        "run_id": served.run_id,
-        "name": served.name,
-        "title": served.title,
-        "currency": served.currency,
-        "area_unit": served.area_unit,
-        "interval": served.interval,
-        "notice": served.notice,
-        "attribution": served.attribution,
-        "houses": len(served.viewport),
-        "box": list(served.viewport.box),
-        "pages": pages,
-        "attributes": [_field(each) for each in served.fields],
-        "layers": [
-            {
-                "name": name,
-                "tiles": f"/tiles/{name}/{{z}}/{{x}}/{{y}}.png?run={served.run_id}",
-                "zoom_minimum": SHALLOWEST,
-                "zoom_maximum": DEEPEST,
-                "attribution": served.attribution,
-            }
-            for name in served.maps
-        ],
-    }
-
-
-def view_answer(served: ServedRun, view: View) -> dict[str, Any]:
-    """A viewport as ``/api/houses`` answers it."""
-    houses = None if view.houses is None else _houses(served.viewport, view.houses.tolist())
-    cells = None
-    if view.cells is not None:
-        found = view.cells
-        columns = [getattr(found, name).tolist() for name in models.CellAnswer.model_fields]
-        names = list(models.CellAnswer.model_fields)
-        cells = [dict(zip(names, map(_finite, row), strict=True)) for row in zip(*columns, strict=True)]
-    return {
-        "run_id": served.run_id,
-        "currency": served.currency,
-        "box": list(view.box),
-        "count": view.count,
-        "houses": houses,
-        "cells": cells,
-    }
-
-
-def _houses(viewport: Viewport, rows: list[int]) -> list[dict[str, Any]]:
-    return [
-        {
-            "house_id": viewport.house_id[row].decode(),
-            "latitude": float(viewport.latitude[row]),
-            "longitude": float(viewport.longitude[row]),
-            "price": float(viewport.price[row]),
-            "estimate": float(viewport.estimate[row]),
-            "low": float(viewport.low[row]),
-            "high": float(viewport.high[row]),
-            "sale_date": date.fromordinal(int(viewport.sale_day[row]) + _EPOCH).isoformat(),
-            "bedrooms": _finite(float(viewport.bedrooms[row])),
-            "confidence": viewport.confidence(row),
-            "effect": _finite(float(viewport.effect[row])),
-        }
-        for row in rows
-    ]
-
-
-_EPOCH: Final = date(1970, 1, 1).toordinal()
-
-
 def _box(text: str) -> Box:
     try:
         west, south, east, north = (float(part) for part in text.split(","))
@@ -332,12 +280,18 @@ def _box(text: str) -> Box:
     return west, south, east, north
 
 
-def _field(field: AttributeField) -> dict[str, Any]:
-    return {name: getattr(field, name) for name in AttributeField.__dataclass_fields__}
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _place(text: str | None) -> tuple[float, float]:
+    try:
+        latitude, longitude = (float(part) for part in (text or "").split(","))
+    except ValueError:
+        latitude, longitude = math.nan, math.nan
+    if not (abs(latitude) <= 90 and abs(longitude) <= 180):
+        raise UsageError(
+            "two numbers with a comma between them are needed",
+            where="near",
+            remedy="Give latitude,longitude in degrees.",
+        )
+    return latitude, longitude
 
 
 def _sentence(problem: HousevisError) -> str:
@@ -345,11 +299,5 @@ def _sentence(problem: HousevisError) -> str:
     return f"{text}. {problem.remedy}" if problem.remedy else f"{text}."
 
 
-def _encoded(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
-        "utf-8", "surrogatepass"
-    )
-
-
 def _json(content: Mapping[str, Any]) -> Response:
-    return Response(_encoded(content), media_type="application/json")
+    return Response(encoded(content), media_type="application/json")

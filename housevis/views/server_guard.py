@@ -9,6 +9,7 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
@@ -35,6 +36,8 @@ HEADERS: Final = {
 
 _LOCAL_NAMES: Final = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
 _CLIENTS_KNOWN: Final = 10_000
+_MOST_DROPPED: Final = 16 * 2**20
+_QUIET_SECONDS: Final = 0.25
 _COSTS: Final = {"page": 0.25, "look": 1.0, "work": 10.0}
 
 
@@ -46,6 +49,7 @@ class Limits:
         requests_per_second: Looks at the API that one address may take for long; a page file costs a
             quarter of one, an estimate or a what-if ten.
         burst: How many of them at once.
+        head_bytes: Longest address and headers of a request.
         body_bytes: Longest body of a request.
         body_seconds: How long a client may take to send it.
         estimates: Estimates and what-ifs that are worked on or wait at the same time.
@@ -53,6 +57,7 @@ class Limits:
 
     requests_per_second: float = 100.0
     burst: float = 600.0
+    head_bytes: int = 32_768
     body_bytes: int = 65_536
     body_seconds: float = 10.0
     estimates: int = 8
@@ -83,6 +88,17 @@ class Allowance:
         while len(self._left) > _CLIENTS_KNOWN:
             self._left.popitem(last=False)
         return wait
+
+
+async def _drop(receive: Receive) -> None:
+    """Read on for a while and keep nothing: who sends first and reads then gets to read the refusal."""
+    dropped = 0
+    with suppress(TimeoutError):
+        while dropped < _MOST_DROPPED:
+            message = await asyncio.wait_for(receive(), _QUIET_SECONDS)
+            dropped += len(message.get("body", b""))
+            if not message.get("more_body", False):
+                return
 
 
 def session_of(token: str) -> str:
@@ -141,6 +157,13 @@ class Guard:
                 send, 400, "foreign host", "This server answers to the names of this machine only."
             )
             return
+        length = len(scope["raw_path"]) + len(scope["query_string"])
+        length += sum(len(name) + len(value) for name, value in scope["headers"])
+        if length > self._limits.head_bytes:
+            most = self._limits.head_bytes // 1024
+            text = f"Address and headers of a request hold at most {most} KiB together."
+            await self._refuse(send, 431, "long head", text, {"connection": "close"})
+            return
         client = scope["client"][0] if scope.get("client") else ""
         wait = self._allowance.take(client, _COSTS[_kind(scope)], time.monotonic())
         if wait:
@@ -175,16 +198,17 @@ class Guard:
     async def _body(self, receive: Receive, headers: MutableMapping[str, str]) -> bytes | None:
         """The body of a request; None where it is too long."""
         declared = headers.get("content-length", "0")
-        if declared.isdecimal() and int(declared) > self._limits.body_bytes:
-            return None
         body = bytearray()
-        while True:
+        too_long = declared.isdecimal() and int(declared) > self._limits.body_bytes
+        while not too_long:
             message = await receive()
             body += message.get("body", b"")
-            if len(body) > self._limits.body_bytes:
-                return None
+            too_long = len(body) > self._limits.body_bytes
             if not message.get("more_body", False):
-                return bytes(body)
+                return None if too_long else bytes(body)
+        if "expect" not in headers:
+            await _drop(receive)
+        return None
 
     def _knows(self, headers: MutableMapping[str, str]) -> bool:
         """Whether a client has shown the token, by header or by the cookie of a sign-in."""

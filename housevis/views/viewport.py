@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 
 from housevis.core.errors import UsageError
 from housevis.pricing.confidence import GRADES
-from housevis.views.data import need_columns, need_numbers
+from housevis.views.cells import NO_LIMITS, Cells, Gatherer, Limits
+from housevis.views.data import SAMPLES, need_columns, need_numbers
+from housevis.views.house_search import MOST_FOUND, HouseSearch
+from housevis.views.morton import BITS, cells_between, codes_of, joined_ranges, outwards, place, world
 
 COLUMNS: Final = (
     "house_id", "latitude", "longitude", "price", "estimate", "low", "high", "sale_date", "bedrooms",
@@ -30,6 +33,9 @@ COLUMNS: Final = (
 may be NaN, ``confidence`` None.
 """
 
+MAP_COLUMNS: Final = ("address", "sample", "map_row")
+"""Columns that may be there besides: what the map says of a house, its row there or -1."""
+
 MOST_HOUSES: Final = 400
 """Above so many in view, houses are gathered in cells."""
 
@@ -40,11 +46,11 @@ ALWAYS_HOUSES: Final = 19
 """The zoom from which houses are always listed."""
 
 DEEPEST_ZOOM: Final = 22
-LATITUDE_LIMIT: Final = 85.0511
-
-_BITS: Final = 26
 _CELLS_PER_TILE: Final = 2
 """Doublings: a cell is a quarter of a tile's side, 64 pixels of the screen."""
+
+_LOOKED_AROUND: Final = (0.002, 0.01, 0.05, 0.5, 180.0)
+"""Degrees to every side of a place in which houses next to it are looked for, one after the other."""
 
 _MOST_CELLS: Final = 4_096
 _DEEPEST_PYRAMID: Final = 17
@@ -82,31 +88,6 @@ class Wanted:
 
 
 @dataclass(frozen=True, eq=False)
-class Cells:
-    """Houses gathered in m cells; medians are NaN where no house of a cell has the value.
-
-    Attributes:
-        count: Houses ``(m,)``.
-        latitude: Their mean place ``(m,)``, degrees.
-        longitude: ``(m,)``, degrees.
-        price: Median price ``(m,)``, currency.
-        error: Median of estimate / price - 1 ``(m,)``.
-        effect: Median effect of the picture ``(m,)``, currency.
-    """
-
-    count: NDArray[np.int64]
-    latitude: NDArray[np.float64]
-    longitude: NDArray[np.float64]
-    price: NDArray[np.float64]
-    error: NDArray[np.float64]
-    effect: NDArray[np.float64]
-
-    def rows(self, rows: NDArray[np.int64]) -> Cells:
-        """Some of the cells."""
-        return Cells(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
-
-
-@dataclass(frozen=True, eq=False)
 class View:
     """What one screen shows: houses or cells, never both.
 
@@ -127,20 +108,22 @@ class Viewport:
     """The houses of a run, to be asked by area.
 
     Args:
-        houses: One row per house with :data:`COLUMNS`.
+        houses: One row per house with :data:`COLUMNS`, as far as they are known with :data:`MAP_COLUMNS`.
+        limits: Limits of the classes that houses are coloured by, as on the map.
 
     Attributes:
+        limits: The same.
         digest: Names this content; two viewports with one digest answer alike.
 
     Raises:
         DataError: A column is missing, or a place or an amount is no number.
     """
 
-    def __init__(self, houses: pd.DataFrame) -> None:
+    def __init__(self, houses: pd.DataFrame, limits: Limits = NO_LIMITS) -> None:
         need_columns(houses, COLUMNS, "Viewport")
         numbers = ("latitude", "longitude", "price", "estimate", "low", "high")
         need_numbers(houses, numbers, "Viewport")
-        codes = _codes(houses["longitude"].to_numpy(float), houses["latitude"].to_numpy(float))
+        codes = codes_of(houses["longitude"].to_numpy(float), houses["latitude"].to_numpy(float))
         order = np.argsort(codes, kind="stable")
         self._codes = codes[order]
         self.house_id = np.char.encode(houses["house_id"].to_numpy(dtype=str)[order], "utf-8")
@@ -151,16 +134,27 @@ class Viewport:
         self.bedrooms = houses["bedrooms"].to_numpy(dtype=np.float32, na_value=np.nan)[order]
         days = pd.to_datetime(houses["sale_date"]).to_numpy("datetime64[D]")[order]
         self.sale_day = days.astype(np.int64).astype(np.int32)
-        grades = {grade: number for number, grade in enumerate(GRADES)}
-        self._grade = houses["confidence"].map(grades).fillna(-1).to_numpy(np.int8)[order]
+        self._grade = _numbered(houses["confidence"], GRADES, order)
         self._by_id = np.argsort(self.house_id, kind="stable").astype(np.int32)
-        error = self.estimate / self.price - 1
-        self._values = {"price": _Ranked(self.price), "error": _Ranked(error), "effect": _Ranked(self.effect)}
+        self._sample = _numbered(houses.get("sample"), SAMPLES, order)
+        self._map_row = np.full(len(order), -1, dtype=np.int32)
+        if "map_row" in houses:
+            self._map_row = houses["map_row"].to_numpy(np.int32)[order]
+        self._address = np.full(len(order), None, dtype=object)
+        if "address" in houses:
+            there = houses["address"].notna().to_numpy()[order]
+            self._address[there] = houses["address"].to_numpy(object)[order][there]
+        self.limits = limits
+        values = {"price": self.price, "error": self.estimate / self.price - 1, "effect": self.effect}
+        self._gatherer = Gatherer(self.latitude, self.longitude, values, limits)
+        names = houses["house_id"].to_numpy(dtype=object)[order].tolist()
+        self._search = HouseSearch(names, self._address.tolist())
         digest = hashlib.blake2b(digest_size=12)
         for column in (self._codes, self.house_id, self.price, self.estimate, self.low, self.high):
             digest.update(np.ascontiguousarray(column).tobytes())
-        for column in (self.effect, self.bedrooms, self.sale_day, self._grade):
+        for column in (self.effect, self.bedrooms, self.sale_day, self._grade, self._sample, self._map_row):
             digest.update(np.ascontiguousarray(column).tobytes())
+        digest.update(repr((self._address.tolist(), sorted(limits.items()))).encode("utf-8", "replace"))
         self.digest = digest.hexdigest()
         whole = np.arange(len(order))
         self._pyramid = [self._level(level, whole) for level in range(_DEEPEST_PYRAMID + 1)]
@@ -179,14 +173,62 @@ class Viewport:
         grade = int(self._grade[row])
         return None if grade < 0 else GRADES[grade]
 
+    def sample(self, row: int) -> str | None:
+        """Why the estimate of the house in a row is out of sample; None where the map does not say it."""
+        number = int(self._sample[row])
+        return None if number < 0 else SAMPLES[number]
+
+    def address(self, row: int) -> str | None:
+        """The address of the house in a row; None where none was supplied."""
+        return self._address[row]
+
+    def map_row(self, row: int) -> int | None:
+        """The place of the house among the sales of the map; None where it is not on it."""
+        number = int(self._map_row[row])
+        return None if number < 0 else number
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Of address, bedrooms, confidence and effect those that are known of some house."""
+        there = {
+            "address": any(address is not None for address in self._address),
+            "bedrooms": bool(np.isfinite(self.bedrooms).any()),
+            "confidence": bool((self._grade >= 0).any()),
+            "effect": bool(np.isfinite(self.effect).any()),
+        }
+        return tuple(name for name, known in there.items() if known)
+
     def row_of(self, house_id: str) -> int | None:
         """The row of a house; None where there is none."""
         wanted = house_id.encode("utf-8", errors="replace")
-        place = int(np.searchsorted(self.house_id, np.bytes_(wanted), sorter=self._by_id))
-        if place == len(self):
+        found = int(np.searchsorted(self.house_id, np.bytes_(wanted), sorter=self._by_id))
+        if found == len(self):
             return None
-        row = int(self._by_id[place])
+        row = int(self._by_id[found])
         return row if bytes(self.house_id[row]) == wanted else None
+
+    def find(self, text: str) -> list[int]:
+        """Rows of houses by a part of their id or address, that very id before all others."""
+        exact = self.row_of(text.strip())
+        rest = self._search.find(text)
+        return rest if exact is None else [exact, *(row for row in rest if row != exact)][:MOST_FOUND]
+
+    def nearest(self, latitude: float, longitude: float, most: int = MOST_FOUND) -> list[int]:
+        """Rows of the houses next to a place, the nearest first."""
+        wide = max(math.cos(math.radians(latitude)), 0.01)
+        for half in _LOOKED_AROUND:
+            box = (
+                max(longitude - half / wide, -180.0),
+                max(latitude - half, -90.0),
+                min(longitude + half / wide, 180.0),
+                min(latitude + half, 90.0),
+            )
+            _, level, corners = self.snapped(box, int(math.log2(180 / half)))
+            rows = self._rows_of(level, cells_between(*corners))
+            away = np.hypot(self.latitude[rows] - latitude, (self.longitude[rows] - longitude) * wide)
+            if (away <= half).sum() >= min(most, len(self)):
+                break
+        return rows[np.argsort(away, kind="stable")[:most]].tolist()
 
     def snapped(self, box: Box, zoom: int) -> tuple[Box, int, tuple[int, int, int, int]]:
         """The area that is answered, the level of its cells, and those cells (first and last x, then y).
@@ -203,16 +245,16 @@ class Viewport:
             )
         if not 0 <= zoom <= DEEPEST_ZOOM:
             raise UsageError("there is no such zoom", where="zoom", remedy=f"Give 0 to {DEEPEST_ZOOM}.")
-        x, y = _world(np.array([west, east]), np.array([north, south]))
+        x, y = world(np.array([west, east]), np.array([north, south]))
         level = zoom + _CELLS_PER_TILE
         while True:
             size = 1 << level
-            left, right = _outwards(x, size)
-            top, bottom = _outwards(y, size)
+            left, right = outwards(x, size)
+            top, bottom = outwards(y, size)
             if (right - left + 1) * (bottom - top + 1) <= _MOST_CELLS or level == 0:
                 break
             level -= 1
-        answered = (*_place(left / size, (bottom + 1) / size), *_place((right + 1) / size, top / size))
+        answered = (*place(left / size, (bottom + 1) / size), *place((right + 1) / size, top / size))
         return answered, level, (left, right, top, bottom)
 
     def look(self, box: Box, zoom: int, wanted: Wanted = Wanted()) -> View:
@@ -227,8 +269,7 @@ class Viewport:
             UsageError: The area is empty, or the zoom is none.
         """
         answered, level, (left, right, top, bottom) = self.snapped(box, zoom)
-        columns, rows = np.meshgrid(np.arange(left, right + 1), np.arange(top, bottom + 1))
-        cells = np.sort(_interleaved(columns.ravel(), rows.ravel()))
+        cells = cells_between(left, right, top, bottom)
         in_pyramid = level <= _DEEPEST_PYRAMID
         if wanted.takes_all and in_pyramid:
             known, gathered = self._pyramid[level]
@@ -236,15 +277,19 @@ class Viewport:
             count = int(gathered.count[found].sum())
             if count > self._most(zoom):
                 return View(answered, count, cells=gathered.rows(found))
-        shift = 2 * (_BITS - level)
-        starts = np.searchsorted(self._codes, cells << shift)
-        ends = np.searchsorted(self._codes, (cells + 1) << shift)
-        chosen = _ranges(starts, ends)
+        chosen = self._rows_of(level, cells)
         if not wanted.takes_all:
             chosen = chosen[self._passes(wanted, chosen)]
         if len(chosen) <= self._most(zoom) or zoom >= ALWAYS_HOUSES:
             return View(answered, len(chosen), houses=chosen[:MOST_STACKED])
         return View(answered, len(chosen), cells=self._level(level, chosen)[1])
+
+    def _rows_of(self, level: int, cells: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows of some cells of a level."""
+        shift = 2 * (BITS - level)
+        starts = np.searchsorted(self._codes, cells << shift)
+        ends = np.searchsorted(self._codes, (cells + 1) << shift)
+        return joined_ranges(starts, ends)
 
     @staticmethod
     def _most(zoom: int) -> int:
@@ -272,104 +317,21 @@ class Viewport:
 
     def _level(self, level: int, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], Cells]:
         """Codes of the cells of a level that hold some of the rows, and what they hold."""
-        codes = self._codes[rows] >> (2 * (_BITS - level))
-        starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]]) if len(codes) else np.empty(0, int)
-        count = np.diff(np.r_[starts, len(codes)])
-        if not len(codes):
-            empty = np.empty(0)
-            return codes, Cells(count.astype(np.int64), empty, empty, empty, empty, empty)
-        group = np.repeat(np.arange(len(starts)), count)
-        return codes[starts], Cells(
-            count.astype(np.int64),
-            np.add.reduceat(self.latitude[rows], starts) / count,
-            np.add.reduceat(self.longitude[rows], starts) / count,
-            *(ranked.medians(rows, group, len(starts)) for ranked in self._values.values()),
-        )
+        codes = self._codes[rows] >> (2 * (BITS - level))
+        new = np.r_[True, codes[1:] != codes[:-1]][: len(codes)]
+        starts = np.flatnonzero(new)
+        return codes[starts], self._gatherer.gather(rows, np.cumsum(new) - 1, len(starts))
 
 
-class _Ranked:
-    """One column and the rank of each of its values, so that medians by group are one sort of integers."""
-
-    def __init__(self, values: NDArray[np.float64]) -> None:
-        order = np.argsort(values, kind="stable")
-        self._sorted = values[order]
-        self._rank = np.empty(len(values), dtype=np.int32)
-        self._rank[order] = np.arange(len(values), dtype=np.int32)
-        self._known = int(np.isfinite(values).sum())
-
-    def medians(self, rows: NDArray[np.int64], group: NDArray[np.int64], groups: int) -> NDArray[np.float64]:
-        """Median of every group ``(groups,)``; of an even number the mean of the middle two."""
-        rank = self._rank[rows]
-        if self._known < len(self._rank):
-            known = rank < self._known
-            rank, group = rank[known], group[known]
-        keys = np.sort((group.astype(np.int64) << 32) | rank)
-        count = np.bincount(group, minlength=groups)
-        start = np.cumsum(count) - count
-        there = count > 0
-        result = np.full(groups, np.nan)
-        lower, upper = (start + (count - 1) // 2)[there], (start + count // 2)[there]
-        below, above = (self._sorted[keys[place] & 0xFFFFFFFF] for place in (lower, upper))
-        result[there] = (below + above) / 2
-        return result
-
-
-def _outwards(edges: NDArray[np.float64], size: int) -> tuple[int, int]:
-    """The first and the last of `size` cells between two edges, outwards to whole pairs of cells."""
-    first = min(int(edges[0] * size), size - 1) // 2 * 2
-    last = max(math.ceil(edges[1] * size), first + 1)
-    return first, min(-(-last // 2) * 2, size) - 1
+def _numbered(
+    values: pd.Series[Any] | None, names: tuple[str, ...], order: NDArray[np.int64]
+) -> NDArray[np.int8]:
+    """The place of each value among the names, -1 where it is none of them, in an order."""
+    if values is None:
+        return np.full(len(order), -1, dtype=np.int8)
+    places = {name: number for number, name in enumerate(names)}
+    return values.map(places).fillna(-1).to_numpy(np.int8)[order]
 
 
 def _day(text: str | None) -> int | None:
     return None if text is None else int(np.datetime64(text, "D").astype(np.int64))
-
-
-def _ranges(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The rows from every start to its end, joined."""
-    count = ends - starts
-    starts, count = starts[count > 0], count[count > 0]
-    if not len(starts):
-        return np.empty(0, dtype=np.int64)
-    before = np.cumsum(count) - count
-    return np.repeat(starts - before, count) + np.arange(int(count.sum()))
-
-
-def _world(
-    longitude: NDArray[np.float64], latitude: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Web Mercator from the north-west corner, 0 to 1 in both directions."""
-    north = np.radians(np.clip(latitude, -LATITUDE_LIMIT, LATITUDE_LIMIT))
-    x = longitude / 360 + 0.5
-    y = 0.5 - np.log(np.tan(np.pi / 4 + north / 2)) / (2 * np.pi)
-    return np.clip(x, 0, 1), np.clip(y, 0, 1)
-
-
-def _place(x: float, y: float) -> tuple[float, float]:
-    """Longitude and latitude of a place of :func:`_world`."""
-    return x * 360 - 180, float(np.degrees(np.arctan(np.sinh(np.pi * (1 - 2 * y)))))
-
-
-def _codes(longitude: NDArray[np.float64], latitude: NDArray[np.float64]) -> NDArray[np.int64]:
-    x, y = _world(longitude, latitude)
-    size = 1 << _BITS
-    columns, rows = (np.minimum((part * size).astype(np.int64), size - 1) for part in (x, y))
-    return _interleaved(columns, rows)
-
-
-def _interleaved(columns: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Morton codes: the bits of both numbers in turn."""
-    return _spread(columns) | (_spread(rows) << 1)
-
-
-def _spread(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    found = values.astype(np.int64)
-    for shift, mask in (
-        (16, 0x0000FFFF0000FFFF),
-        (8, 0x00FF00FF00FF00FF),
-        (4, 0x0F0F0F0F0F0F0F0F),
-        (2, 0x3333333333333333),
-        (1, 0x5555555555555555),
-    ):
-        found = (found | (found << shift)) & mask
-    return found

@@ -29,6 +29,7 @@ conformance = pytest.importorskip("schemathesis.specs.openapi.checks")
 ROUTES = [
     ("/api/runs", "GET"),
     ("/api/houses", "GET"),
+    ("/api/search", "GET"),
     ("/api/houses/{house_id}", "GET"),
     ("/api/houses/{house_id}/what-if", "POST"),
     ("/api/estimate", "POST"),

@@ -69,6 +69,11 @@ def test_a_new_house_is_estimated_and_explained(served):
     assert len(answer["attention"]["values"]) == 7
     assert answer["value_map"]["unit"] == "USD"
     assert answer["picture"]["attribution"]
+    assert answer["picture"]["image"].startswith("data:image/jpeg;base64,")
+    assert answer["picture"]["house"] == pytest.approx([0.5, 0.5], abs=0.01)
+    for kind in ("attention", "value_map"):
+        assert answer[kind]["image"].startswith("data:image/png;base64,")
+    assert {"Living area", "Location"} <= {driver["label"] for driver in answer["drivers"]}
     assert [sale["rank"] for sale in answer["comparables"]] == list(range(1, 7))
     assert answer["unknown"] == []
     assert "not an appraisal" in answer["notes"][0]

@@ -26,10 +26,7 @@ housevis.cardParts = function (row, detail) {
   const facts = [];
   if (detail.bedrooms !== null) facts.push(`${detail.bedrooms} bedroom${detail.bedrooms === 1 ? "" : "s"}`);
   if (detail.bathrooms !== null) facts.push(`${detail.bathrooms} bathroom${detail.bathrooms === 1 ? "" : "s"}`);
-  if (detail.area !== null) {
-    facts.push(houses.areaUnit === "ft2" ? `${Math.round(detail.area / 0.09290304).toLocaleString("en-US")} ft²`
-      : `${Math.round(detail.area).toLocaleString("en-US")} m²`);
-  }
+  if (detail.area !== null) facts.push(housevis.areaWords(detail.area));
   const pictures = Boolean(houses.pictures);
   const more = [
     housevis.restSection(detail),

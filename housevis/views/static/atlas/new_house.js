@@ -63,14 +63,13 @@ housevis.newHouse = function (place) {
 housevis.newHouseForm = function (question, fields, body) {
   const element = housevis.element;
   const inputs = fields.map(function (field) {
-    const feet = field.unit === "m2" && housevis.houses.areaUnit === "ft2";
-    const unit = feet ? 0.09290304 : 1;
+    const unit = field.unit === "m2" ? housevis.houses.squareMetres : 1;
     const range = [field.lowest, field.highest].map((value) => Math.round((100 * value) / unit) / 100);
     const input = element("input", { type: "number", step: "any", name: field.name, required: true });
     const unknown = element("input", {
       type: "checkbox", onchange: function () { input.disabled = unknown.checked; input.required = !unknown.checked; },
     });
-    const words = field.unit === "m2" ? `${field.label}, ${feet ? "ft²" : "m²"}` : field.label;
+    const words = field.unit === "m2" ? `${field.label}, ${housevis.areaUnitWords()}` : field.label;
     const line = element("div", { class: "asked" },
       element("label", {}, element("span", {}, words), input),
       element("label", { class: "check" }, unknown, element("span", {}, "not known")),

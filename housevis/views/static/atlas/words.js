@@ -45,6 +45,11 @@ housevis.shortNumber = function (amount) {
   return new Intl.NumberFormat("en-US", { notation: "compact", maximumSignificantDigits: 3 }).format(amount);
 };
 
+/* The unit that areas are told in, and an area in it; `squareMetres` of the data says how much one unit is. */
+housevis.areaUnitWords = () => (housevis.houses.areaUnit === "ft2" ? "sq ft" : "m²");
+housevis.areaWords = (squareMetres) =>
+  `${Math.round(squareMetres / housevis.houses.squareMetres).toLocaleString("en-US")} ${housevis.areaUnitWords()}`;
+
 housevis.signedPercent = function (share, decimals) {
   const text = (Math.abs(share) * 100).toFixed(decimals || 0);
   const sign = Number(text) === 0 ? "" : share > 0 ? "+" : "−";

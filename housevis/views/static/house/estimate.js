@@ -3,12 +3,6 @@
 /* The answer: estimate, range, confidence, the sale; and the drivers from the base to the estimate. */
 housevis.mostDrivers = 9;
 
-housevis.areaWords = function (squareMetres) {
-  const feet = housevis.houses.areaUnit === "ft2";
-  const size = feet ? squareMetres / 0.09290304 : squareMetres;
-  return `${Math.round(size).toLocaleString("en-US")} ${feet ? "sq ft" : "m²"}`;
-};
-
 /* The value of an attribute in words; years get no separators. */
 housevis.valueWords = function (name, value) {
   if (value === null) return "not known";

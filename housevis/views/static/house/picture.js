@@ -36,7 +36,8 @@ housevis.attentionCanvas = function (map) {
 
 /* Ground that amounts of the value map are told by: its size in square metres and its name. */
 housevis.ground = function () {
-  return housevis.houses.areaUnit === "ft2" ? [92.90304, "1,000 sq ft"] : [100, "100 m²"];
+  const size = housevis.houses.areaUnit === "ft2" ? 1000 : 100;
+  return [size * housevis.houses.squareMetres, `${size.toLocaleString("en-US")} ${housevis.areaUnitWords()}`];
 };
 
 housevis.legend = function (kind, map) {

@@ -5,7 +5,7 @@ housevis.whatIfWait = 150;
 
 /* What a slider holds in the unit it is shown in; areas are told in the unit of the listings. */
 housevis.shownUnit = function (name) {
-  return name === "area_m2" && housevis.houses.areaUnit === "ft2" ? 0.09290304 : 1;
+  return name === "area_m2" ? housevis.houses.squareMetres : 1;
 };
 
 housevis.whatIfSection = function (house) {
