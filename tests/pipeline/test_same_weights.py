@@ -38,7 +38,8 @@ def test_a_linear_learner_s_maps_are_called_global(town: Any) -> None:
     assert GLOBAL in town.out
     view, details = card_data(town.run.atlas)
     assert view["pictures"]["sameWeights"] is True
-    assert any(detail["heat"] for detail in details)
+    overlays = (town.run.atlas / "data" / "overlays-0.js").read_text(encoding="utf-8")
+    assert '"attention":"data:image/png' in overlays
     assert not any(detail["neighbour"] for detail in details)
     page = town.run.report.read_text(encoding="utf-8")
     assert "<b>Global</b>" in page
