@@ -33,11 +33,11 @@ import market_tables
 import method_tables
 import price_tables
 import report_tables
+import run_tables
 import server_tables
 import table2_tables
 import town_tables
 import validation_tables
-from table_text import gain, markdown_table, percent, share
 
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "docs" / "results"
@@ -67,243 +67,8 @@ class Table:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def _published(row: Mapping[str, Any]) -> list[str]:
-    published = row["published"]
-    return ["", ""] if published is None else [share(published["without"]), share(published["with_visual"])]
-
-
-def ablation_table(figures: Figures) -> str:
-    """Shares within ±10 % by attribute set, C Table 2 beside them."""
-    rows = [
-        [row["name"], share(row["without"]), share(row["with_visual"]), gain(row["gain"]), *_published(row)]
-        for row in figures["ablation"]
-    ]
-    header = ["attributes", "without pictures", "with pictures", "gain, 95 % interval"]
-    return markdown_table([*header, "paper, without", "paper, with"], rows)
-
-
-def king_county_details(figures: Figures) -> str:
-    """The shipped run: shares within ±10 %, errors, ratio study, machine and time."""
-    errors = markdown_table(
-        ["attributes", "sales", "MdAPE without", "MdAPE with"],
-        [
-            [row["name"], f"{row['sales']:,}", share(row["mdape_without"]), share(row["mdape_with"])]
-            for row in figures["ablation"]
-        ],
-    )
-    study = figures["ratio_study"]
-    ratios = markdown_table(
-        ["figure", "estimate", "95 % interval"],
-        [
-            [name, f"{value['estimate']:.3f}", f"{value['low']:.3f} to {value['high']:.3f}"]
-            for name, value in study.items()
-            if isinstance(value, Mapping)
-        ],
-    )
-    machine, stages = figures["machine"], figures["stages_seconds"]
-    time = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in stages.items())
-    interval = figures["interval"]
-    return "\n\n".join(
-        [
-            f"Command: `{figures['command']}`. Backbone: {figures['backbone']['choice']}.",
-            ablation_table(figures),
-            errors,
-            f"Ratio study of the {study['n']:,} later sales with all configured attributes and pictures:",
-            ratios,
-            f"Intervals meant to hold {share(interval['nominal'])} % of the prices held "
-            f"{share(interval['covered'])} %.",
-            f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB. "
-            f"Time: {time}.",
-        ]
-    )
-
-
-_REGIONS = ("any driver", "pool", "water", "canopy", "arterial")
-
-
-def sample_market(figures: Figures) -> str:
-    """Gain and heat on the towns of the benchmark."""
-    towns, mean = figures["towns"], figures["mean"]
-    header = [
-        "town",
-        "without",
-        "with",
-        "gain, 95 % interval",
-        "true drivers as columns",
-        "part of that",
-        "location only",
-    ]
-    rows = [
-        [
-            str(town["seed"]),
-            share(town["share_without"]),
-            share(town["share_with"]),
-            gain(town["gain"]),
-            share(town["ceiling"]),
-            percent(town["part_of_ceiling"]),
-            share(town["location_only"]),
-        ]
-        for town in towns
-    ]
-    rows.append(
-        [
-            "mean",
-            share(mean["share_without"]),
-            share(mean["share_with"]),
-            f"{100 * mean['gain']:+.1f}",
-            share(mean["ceiling"]),
-            percent(mean["part_of_ceiling"]),
-            share(mean["location_only"]),
-        ]
-    )
-    heat = markdown_table(
-        ["heat on the true drivers, times a uniform map", *_REGIONS],
-        [
-            [method, *(f"{lifts[region]:.2f}" for region in _REGIONS)]
-            for method, lifts in mean["lift"].items()
-        ],
-    )
-    return "\n\n".join(
-        [
-            "Share of later sales within ±10 %, five paper attributes, EfficientNet-Lite0:",
-            markdown_table(header, rows),
-            f"Rank accuracy {share(mean['rank_accuracy'])} %, mean of the towns. Heat is pooled over the "
-            "houses "
-            "of later sales; *transferred* is what the pages show, *random network* the same method on a "
-            "network with random weights, and the true mask on the grid is the most that a map of this "
-            "resolution reaches.",
-            heat,
-            f"Command: `{figures['command']}`.",
-        ]
-    )
-
-
-def regularisation(figures: Figures) -> str:
-    """The study of the ranker's penalty."""
-    columns = ("rank accuracy, earlier", "rank accuracy, later", "gain in-sample", "gain cross-fitted")
-    rows = [
-        [
-            f"{row['penalty']:,.0f}",
-            share(row[columns[0]]),
-            share(row[columns[1]]),
-            *(f"{100 * row[name]:+.1f}" for name in columns[2:]),
-        ]
-        for row in figures["mean"]
-    ]
-    table = markdown_table(["penalty", *columns], rows)
-    return f"{table}\n\nCommand: `{figures['command']}`."
-
-
-def comparable_sales(figures: Figures) -> str:
-    """The attributes-only model without and with comparable sales."""
-    rows = [
-        [
-            row["attributes"],
-            row["boosting"],
-            judged,
-            share(row[key]["share_without"]),
-            share(row[key]["share_with"]),
-            gain(row[key]["gain"]),
-            f"{100 * row[key]['mdape_without']:.2f}",
-            f"{100 * row[key]['mdape_with']:.2f}",
-        ]
-        for row in figures["rows"]
-        for key, judged in (("later", "later sales"), ("cross-validated", "earlier sales, held-out folds"))
-    ]
-    header = ["attributes", "boosting", "judged on", "without", "with", "gain, 95 % interval"]
-    table = markdown_table([*header, "MdAPE without", "MdAPE with"], rows)
-    return f"{table}\n\nCommand: `{figures['command']}`."
-
-
-def _share_with_interval(value: Mapping[str, float], unit: float = 1.0) -> str:
-    estimate, low, high = (unit * value[name] for name in ("estimate", "low", "high"))
-    return f"{estimate:.1f} ({low:.1f} to {high:.1f})"
-
-
-def other_markets(figures: Figures) -> str:
-    """Markets without pictures: what is kept, and how near the estimates come."""
-    markets = figures["markets"]
-    near = markdown_table(
-        [
-            "market",
-            "later sales",
-            "within ±10 %",
-            "MdAPE, 95 % interval",
-            "COD, 95 % interval",
-            "interval meant to hold",
-            "held",
-        ],
-        [
-            [
-                f"{market['title']} ({market['currency']})",
-                f"{market['later_sales']:,}",
-                share(market["share"]),
-                _share_with_interval(market["ratio_study"]["mdape"], 100),
-                _share_with_interval(market["ratio_study"]["cod"]),
-                share(market["interval"]["nominal"]),
-                share(market["interval"]["covered"]),
-            ]
-            for market in markets
-        ],
-    )
-    kept = markdown_table(
-        ["market", "columns mapped", "rows", "sales kept", "rejected, by reason"],
-        [
-            [
-                market["title"],
-                str(market["mapped_columns"]),
-                f"{market['rows']:,}",
-                f"{market['sales']:,}",
-                ", ".join(
-                    f"{count:,} `{reason}`"
-                    for reason, count in sorted(market["rejected"].items(), key=lambda item: -item[1])
-                ),
-            ]
-            for market in markets
-        ],
-    )
-    sets = markdown_table(
-        ["market", "attributes", "within ±10 %", "MdAPE"],
-        [
-            [market["title"], row["name"], share(row["share"]), share(row["mdape"])]
-            for market in markets
-            for row in market["sets"]
-        ],
-    )
-    return "\n\n".join(
-        [
-            "Later sales, estimated from the attributes of the example configurations; figures in percent:",
-            near,
-            "What became of the rows of the files:",
-            kept,
-            "The paper's sets of attributes that the files can fill, and all that they have:",
-            sets,
-            f"Command: `{figures['command']}`.",
-        ]
-    )
-
-
-def embedding_engine(figures: Figures) -> str:
-    """How fast pictures become features, beside the plain loop."""
-    rows = [
-        [
-            name,
-            found["engine"],
-            f"{found['median_images_per_second']['plain']:.0f}",
-            f"{found['median_images_per_second']['engine']:.0f}",
-            f"{found['ratio']:.1f}",
-            found["machine"]["processor"],
-        ]
-        for name, found in figures.items()
-    ]
-    header = ["backbone", "engine", "plain float32 loop, images/s", "engine, images/s", "ratio", "processor"]
-    return markdown_table(header, rows)
-
-
 TABLES: dict[str, Table] = {
     "atlas-cost": Table(atlas_tables.atlas_cost, "atlas-cost.json"),
-    "server-million": Table(server_tables.million_houses, "serve-million.json"),
-    "server-estimates": Table(server_tables.estimates, "serve-estimates-king-county-all-attributes.json"),
     "birds-best": Table(bird_tables.best, "cub200.json"),
     "birds-figure-7": Table(bird_tables.figure_7, "cub200.json"),
     "birds-methods": Table(bird_tables.methods, "cub200.json"),
@@ -316,16 +81,16 @@ TABLES: dict[str, Table] = {
     "birds-transfer": Table(bird_tables.transfer, "cub200.json"),
     "cam-peers": Table(method_tables.cam_peers, "cam-peers.json"),
     "class-maps": Table(method_tables.class_maps, "class-maps.json"),
-    "comparable-sales": Table(comparable_sales, "comparable-sales.json"),
+    "comparable-sales": Table(run_tables.comparable_sales, "comparable-sales.json"),
     "comparables-lookup": Table(comparable_sales_tables.comparables_lookup, "comparables-lookup.json"),
-    "embedding-engine": Table(embedding_engine, "embedding-engine.json"),
+    "embedding-engine": Table(run_tables.embedding_engine, "embedding-engine.json"),
     "fetch-faults": Table(etl_tables.fetch_faults, "tile-fetch-faults.json"),
     "fetch-rate": Table(etl_tables.fetch_rate, "tile-fetch-rate.json"),
     "fetch-speed": Table(etl_tables.fetch_speed, "tile-fetch.json"),
     "finetune": Table(finetune_tables.finetune, "finetune.json"),
     "grad-weight-database": Table(database_tables.grad_weight_database, "grad-weight-database.json"),
-    "king-county-all": Table(king_county_details, "king-county-all-attributes.json"),
-    "king-county-details": Table(king_county_details, "king-county.json"),
+    "king-county-all": Table(run_tables.king_county_details, "king-county-all-attributes.json"),
+    "king-county-details": Table(run_tables.king_county_details, "king-county.json"),
     "l2caf-classes": Table(method_tables.l2caf_classes, "l2caf-speed.json"),
     "l2caf-speed": Table(method_tables.l2caf_speed, "l2caf-speed.json"),
     "land-cover": Table(land_cover_tables.land_cover, "land-cover.json"),
@@ -337,15 +102,17 @@ TABLES: dict[str, Table] = {
     "market-index-king-county": Table(market_tables.market_index_king_county, "market-index.json"),
     "market-index-towns": Table(market_tables.market_index_towns, "market-index.json"),
     "million-listings": Table(etl_tables.million_listings, "million-listings.json"),
-    "other-markets": Table(other_markets, "other-markets.json"),
+    "other-markets": Table(run_tables.other_markets, "other-markets.json"),
     "planted-drivers": Table(town_tables.planted_drivers, "planted-drivers.json"),
     "report-cost": Table(report_tables.report_cost, "report-cost.json"),
     "price-model": Table(price_tables.price_model, "price-model.json"),
     "providers": Table(code_tables.providers),
-    "regularisation": Table(regularisation, "ranker-penalty.json"),
-    "sample-market": Table(sample_market, "sample-market.json"),
+    "regularisation": Table(run_tables.regularisation, "ranker-penalty.json"),
+    "sample-market": Table(run_tables.sample_market, "sample-market.json"),
     "sample-market-planted": Table(code_tables.planted),
     "sample-market-shares": Table(code_tables.driver_shares),
+    "server-estimates": Table(server_tables.estimates, "serve-estimates-king-county-all-attributes.json"),
+    "server-million": Table(server_tables.million_houses, "serve-million.json"),
     "table2-best": Table(table2_tables.best, "table2.json"),
     "table2-headline": Table(table2_tables.headline, "table2.json"),
     "table2-learners": Table(table2_tables.learners, "table2.json"),

@@ -480,7 +480,7 @@ def results() -> dict[str, Any]:
 
 
 def test_the_table_of_a_run_shows_every_kind_of_row(tables: ModuleType) -> None:
-    details = tables.king_county_details(results())
+    details = tables.run_tables.king_county_details(results())
     assert "| none | - | 32.3 |  | - | 36.1 |" in details
     assert "| G | 31.1 | 32.3 | +1.2 (-0.3 to +2.7) | 37.8 | 39.9 |" in details
     assert "| all attributes | 31.1 | 32.3 | +1.2 (-0.3 to +2.7) |  |  |" in details
