@@ -23,6 +23,7 @@ from data_pipeline.parsing import (
     numbers,
     places,
     prices,
+    printable,
     rooms,
     without_missing,
 )
@@ -148,6 +149,7 @@ def judge_part(rules: Rules, part: pd.DataFrame) -> Judged:
     text = {ours: as_text(part[name]) for ours, name in rules.mapping.items() if name in part.columns}
     if "id" in rules.mapping and "id" not in text:
         text["id"] = joined_id(part, rules.mapping["id"])
+    text |= {name: printable(text[name]) for name in ("id", *TEXTS) if name in text}
     frame = pd.DataFrame(index=part.index)
     judge = Judge(len(part))
     unreadable: dict[str, int] = {}

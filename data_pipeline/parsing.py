@@ -23,6 +23,8 @@ SQUARE_METRES = {"m2": 1.0, "ft2": 0.3048**2}
 PRICE_LIMIT = 1e15
 """More than this is no price in any currency, but a broken number."""
 
+_CONTROLS = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]"
+_BREAKS = r"\s*[\t-\r\x85\u2028\u2029]\s*"
 _MISSING = ("na", "nan", "null", "none", "<na>", "nat")
 _SPACES = "[\u0020\u00a0\u2009\u202f'’]"
 _CURRENCY = (
@@ -69,6 +71,15 @@ def as_text(column: pd.Series) -> pd.Series:
     there = column.notna()
     values = column.astype(object).where(there, None).map(_one_text, na_action="ignore")
     return stripped(values.astype("str"))
+
+
+def printable(text: pd.Series) -> pd.Series:
+    """The strings without control characters: line breaks and tabs become a blank, others U+FFFD."""
+    odd = text.str.contains(_CONTROLS, na=False)
+    if not odd.any():
+        return text
+    clean = text[odd].str.replace(_BREAKS, " ", regex=True).str.replace(_CONTROLS, "\ufffd", regex=True)
+    return text.where(~odd, clean.reindex(text.index))
 
 
 def _one_text(value: object) -> str:

@@ -41,6 +41,10 @@ def _empty_is_none(value: Any) -> Any:
     return None if value == "" else value
 
 
+def _yes_or_no_in_words(value: Any) -> Any:
+    return ("always" if value else "never") if isinstance(value, bool) else value
+
+
 OptionalText = Annotated[str | None, BeforeValidator(_empty_is_none)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_empty_is_none)]
 OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_empty_is_none)]
@@ -306,8 +310,12 @@ class AtlasSection(Section):
     """The map."""
 
     title: OptionalText = None
-    base_map: bool = False
-    """Draw the run's own tiles as the base map."""
+    base_map: Annotated[Literal["auto", "always", "never"], BeforeValidator(_yes_or_no_in_words)] = "auto"
+    """Whether the run's own tiles are the base map; auto: where they lie close together. True is always."""
+    parcels: Literal["sample-market"] | OptionalPath = None
+    """Areas of parcels, any vector file that geopandas reads; or the lots of the fictional town."""
+    parcels_attribution: OptionalText = None
+    """Credit for that file, shown on the map."""
 
 
 class Config(Section):
@@ -370,6 +378,10 @@ class Config(Section):
             raise ValueError(
                 f"explain.scalar {self.explain.scalar!r} is the loss of the rank siamese; with "
                 f"siamese.objective {self.siamese.objective!r} take 'ordering', 'dearer' or 'cheaper'"
+            )
+        if self.atlas.parcels == "sample-market" and self.sample_market is None:
+            raise ValueError(
+                "atlas.parcels is 'sample-market', but there is no [sample_market] section; give a file"
             )
         needs_folds = set(self.siamese.targets) != {"price"} and self.pricing.folds < 3
         if needs_folds and self.pricing.visual_features == "cross-fitted":

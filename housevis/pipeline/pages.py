@@ -5,13 +5,17 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from data_pipeline.archive import TileArchive
 from data_pipeline.frames import HouseImage
+from data_pipeline.house_tiles import HouseTile, house_tile
+from data_pipeline.providers import find_provider
 from db.store import read_images
+from housevis.core.config import Config
 from housevis.pipeline.attention import AttentionMaps, load_parts
 from housevis.pipeline.embedding import PictureLoader, places_in_order
 from housevis.pipeline.explaining import has_same_weights, shown_sales
@@ -20,12 +24,14 @@ from housevis.pipeline.house_page_facts import house_pages
 from housevis.pipeline.judging import DRIVER_PREFIX, driver_columns
 from housevis.pipeline.land_cover import land_cover_notes
 from housevis.pipeline.page_facts import headline, notice, shown_settings, training_members
+from housevis.pipeline.parcels import map_parcels
 from housevis.pipeline.project import Project
 from housevis.pipeline.results import StepResult
 from housevis.pipeline.sold import SoldHouses, current_run, load_sold_houses
 from housevis.runs import Run, read_parquet
 from housevis.views.atlas import build_atlas
-from housevis.views.data import AtlasData, AtlasPictures
+from housevis.views.base_map import BaseMap
+from housevis.views.data import AtlasData, AtlasParcels, AtlasPictures
 from housevis.views.house_page import PAGE, build_house_pages
 from housevis.views.pictures import Picture
 
@@ -54,7 +60,8 @@ def atlas(project: Project) -> StepResult:
             archive = stack.enter_context(TileArchive(project.workspace.archive))
             maps = load_parts(run.maps)
             records, pictures = _with_pictures(project, run, records, maps, archive)
-        data = _atlas_data(project, run, sold, records, pictures)
+        parcels, said = map_parcels(project.config, records, pictures)
+        data = _atlas_data(project, run, sold, records, pictures, parcels)
 
         def houses(shown: dict[str, Picture]) -> None:
             details = HouseDetails(project.config, run, sold.sales, shown_sales(sold), shown, maps)
@@ -71,7 +78,7 @@ def atlas(project: Project) -> StepResult:
         "settings": settings,
     }
     run.finish("atlas", seconds, figures)
-    return StepResult("atlas", _atlas_lines(page), figures, seconds)
+    return StepResult("atlas", [*said, *_atlas_lines(page)], figures, seconds)
 
 
 def _is_built(run: Run) -> bool:
@@ -127,18 +134,24 @@ def _with_pictures(
     )
     images = read_images(project.engine, config.imagery.framing, config.imagery.zoom).set_index("house_id")
     bounds = images.reindex(records["house_id"])[["west", "south", "east", "north"]].to_numpy(float)
+    own = archive.house_pictures.stamps()
     loader = PictureLoader(archive, config.imagery, config.vision)
     places = {place.house_id: place for place in places_in_order(records)}
 
-    def picture(house_id: str) -> HouseImage | None:
-        return loader.picture(places[house_id])
+    def picture(house_id: str) -> HouseImage | HouseTile | None:
+        place = places[house_id]
+        if config.imagery.framing == "tile" and house_id in images.index and house_id not in own:
+            found = house_tile(archive, place.latitude, place.longitude, config.imagery.zoom)
+            if found is not None:
+                return found
+        return loader.picture(place)
 
     pictures = AtlasPictures(
         heat=heat,
         heat_bounds=np.nan_to_num(bounds),
         picture=picture,
         attribution=archive.attribution,
-        base_map=config.atlas.base_map,
+        base_map=BaseMap(archive, config.imagery.zoom, _base_map_choice(config)),
         under=maps.under.found(rows.to_numpy(np.float64)),
         under_notes=land_cover_notes(config, maps.under),
         same_weights=has_same_weights(run),
@@ -147,8 +160,20 @@ def _with_pictures(
     return records, pictures
 
 
+def _base_map_choice(config: Config) -> Literal["auto", "always", "never"]:
+    """As configured; tiles that may be kept by a licence of the user's own are no base map by themselves."""
+    if config.atlas.base_map == "auto" and not find_provider(config.imagery).allows_storage:
+        return "never"
+    return config.atlas.base_map
+
+
 def _atlas_data(
-    project: Project, run: Run, sold: SoldHouses, records: pd.DataFrame, pictures: AtlasPictures | None
+    project: Project,
+    run: Run,
+    sold: SoldHouses,
+    records: pd.DataFrame,
+    pictures: AtlasPictures | None,
+    parcels: AtlasParcels | None,
 ) -> AtlasData:
     config = project.config
     training_sales, training_houses = training_members(run, sold.evaluation_models())
@@ -166,4 +191,5 @@ def _atlas_data(
         notice=notice(config),
         report_link="../report.html",
         house_page=PAGE,
+        parcels=parcels,
     )

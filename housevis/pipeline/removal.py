@@ -232,7 +232,7 @@ def _clean_run(project: Project, run: Run, removal: Removal) -> None:
         if run.run_id not in removal.runs:
             removal.runs.append(run.run_id)
         withdraw(project.workspace, run, fitted, removal.began)
-    removal.removed += remove_from_run(run, removal.house_ids)
+    removal.removed += remove_from_run(run, removal.house_ids, removal.tiles)
     removal.removed["pictures of neighbourhoods"] += remove_from_pool(run, removal.image_keys)
     _note(project, removal)
 
@@ -256,6 +256,13 @@ def _remains(project: Project, removal: Removal, unseen: Sequence[str]) -> list[
     sentences.append(f"{source} is left as it is; `housevis ingest` keeps the house out (removed_house)")
     if project.config.sample_market is not None:
         sentences.append(f"the true drivers of the sample market in {workspace.sample_market}")
+    parcels = project.config.atlas.parcels
+    if parcels is not None:
+        named = "the lots of the sample market" if parcels == "sample-market" else parcels
+        sentences.append(
+            f"{named}: left as they are; a map that is built anew draws a parcel again where it lies in the "
+            "picture of another house"
+        )
     aside = sorted(path.name for path in workspace.folder.glob("tiles-*.mbtiles"))
     if aside:
         sentences.append(f"tiles of other sources that were put aside: {', '.join(aside)}")

@@ -19,13 +19,13 @@ from openpyxl.worksheet._write_only import WriteOnlyWorksheet
 
 from housevis.core.errors import UsageError
 from housevis.core.storage import explained_disk_errors, new_file, write_file
+from housevis.pipeline.harmless import STARTS_FORMULA, harmless
 from housevis.pipeline.report_tables import INDEX, ReportTable, described
 from housevis.pipeline.results import StepResult
 
 CONTENTS: Final = "contents"
 """The first sheet of the workbook: what the others hold."""
 
-_STARTS_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _LONGEST_SHEET_NAME: Final = 31
 _LONGEST_CELL: Final = 32_767
 _MOST_ROWS: Final = 1_048_575
@@ -65,19 +65,6 @@ def write_tables(tables: Sequence[ReportTable], folder: Path, *, run_id: str) ->
         write_file(folder / INDEX, json.dumps(index, indent=2, ensure_ascii=False) + "\n")
     lines = [f"tables of the report: {len(tables)} as CSV and Parquet in {folder}"]
     return _result(lines, tables, {"run_id": run_id, "folder": str(folder)}, started)
-
-
-def harmless(table: pd.DataFrame) -> pd.DataFrame:
-    """A copy in which no text, and no heading, can run as a formula in a spreadsheet."""
-    safe = table.copy()
-    for position, name in enumerate(table.columns):
-        if not (
-            pd.api.types.is_numeric_dtype(table[name]) or pd.api.types.is_datetime64_any_dtype(table[name])
-        ):
-            values = [_with_apostrophe(value) for value in table[name].tolist()]
-            safe.isetitem(position, pd.array(values, dtype=object))
-    safe.columns = pd.Index([_with_apostrophe(str(name)) for name in table.columns])
-    return safe
 
 
 def write_workbook(tables: Sequence[ReportTable], file: Path, *, run_id: str) -> StepResult:
@@ -135,10 +122,6 @@ def _result(
     return StepResult("report", lines, counts | figures, time.perf_counter() - started)
 
 
-def _with_apostrophe(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_STARTS_FORMULA) else value
-
-
 def _sheet_names(names: Sequence[str]) -> list[str]:
     """Names short enough for sheets, each once."""
     found: list[str] = []
@@ -189,6 +172,6 @@ def _text_cell(sheet: WriteOnlyWorksheet, text: str) -> WriteOnlyCell:
     clean = ILLEGAL_CHARACTERS_RE.sub("", text)[:_LONGEST_CELL]
     cell = WriteOnlyCell(sheet, clean)
     cell.data_type = "s"
-    if clean.startswith(_STARTS_FORMULA):
+    if clean.startswith(STARTS_FORMULA):
         cell.quotePrefix = True
     return cell

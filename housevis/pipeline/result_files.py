@@ -16,6 +16,7 @@ from data_pipeline.frames import HouseImage
 from housevis.core.errors import UsageError
 from housevis.core.storage import explained_disk_errors, new_file
 from housevis.explain.heatmap import heat_to_rgba, shared_scale
+from housevis.pipeline.harmless import harmless
 
 _LONGEST_NAME = 150
 
@@ -40,7 +41,7 @@ def check_result_file(out: Path, listings: Path) -> None:
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV in UTF-8.
+    """Write a table as CSV in UTF-8, in which no text can run as a formula of a spreadsheet.
 
     Raises:
         StorageError: The file cannot be written.
@@ -48,7 +49,7 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     with explained_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with new_file(path) as stream:
-            stream.write(table.to_csv(index=False).encode())
+            stream.write(harmless(table).to_csv(index=False).encode())
 
 
 def write_rejects(rejects: pd.DataFrame, path: Path) -> list[str]:

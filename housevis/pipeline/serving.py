@@ -37,6 +37,7 @@ from housevis.runs import REMOVED, Run, find_run, read_parquet
 from housevis.views.data import check_out_of_sample
 from housevis.views.heat import DRAWN_STATUSES
 from housevis.views.heat_tiles import HeatTiles
+from housevis.views.map_table import TABLE, read_map_table
 from housevis.views.served import AttributeField, ServedRun, ShelvedRun
 from housevis.views.server import serve as serve_runs
 from housevis.views.server import token_for
@@ -118,6 +119,10 @@ def open_run(run: Run, imagery: str | None = None) -> ServedRun:
     config = run.config()
     sales = read_supporting_sales(run)
     shown = shown_houses(run, sales)
+    table = read_map_table(run.atlas)
+    shown = shown.drop(columns="address", errors="ignore")
+    shown = shown.merge(table.sales, on=["house_id", "sale_date"], how="left")
+    shown["map_row"] = shown["map_row"].fillna(-1)
     maps, scales = _maps(run, config, set(shown["house_id"]))
     sold = SoldDesk(run, config, sales, shown)
     new = EstimatingDesk(run, config, scales, imagery)
@@ -136,13 +141,14 @@ def open_run(run: Run, imagery: str | None = None) -> ServedRun:
         notice=notice(config),
         attribution=attribution if config.uses_pictures else None,
         folder=run.folder,
-        viewport=Viewport(shown),
+        viewport=Viewport(shown, table.limits),
         fields=tuple(_fields(config, sales)),
         maps=maps,
         details=partial(stored_house_details, run),
         what_if=sold.what_if,
         estimate=new.estimate,
         warm=new.warm,
+        map_settings=table.settings,
     )
 
 
@@ -297,6 +303,7 @@ def _state(run: Run) -> Hashable:
         run.folder / REMOVED,
         run.estimates,
         run.atlas / "index.html",
+        run.atlas / TABLE,
         run.serving / "supporting.parquet",
     )
     return tuple(_changed(path) for path in files)

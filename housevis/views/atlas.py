@@ -10,16 +10,21 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
+import numpy as np
+
 from housevis.core.storage import write_file
 from housevis.views.atlas_data import CHUNK_SIZE, chunk_script, detail_chunks, first_view, spatial_order
 from housevis.views.atlas_manifest import check_vendored, drop_damaged_pictures, write_manifest
 from housevis.views.atlas_overlays import overlay_chunks
 from housevis.views.atlas_page import render_page
+from housevis.views.atlas_parcels import write_parcels
+from housevis.views.base_map import INDEX, BaseFolder, write_base_map
 from housevis.views.data import AtlasData, check_out_of_sample
 from housevis.views.pictures import NO_PICTURES, Picture, write_pictures
 from housevis.views.words import script_json
 
 _CHUNK_NAME = re.compile(r"(?:details|overlays)-(\d+)\.js")
+_NO_AREAS = np.empty(0, dtype=object)
 
 NO_SERVER = "housevis.server = null;\n"
 """What the pages find out about a server when there is none; one that serves them answers otherwise."""
@@ -78,15 +83,19 @@ def build_atlas(
     )
     records = data.records.iloc[order].reset_index(drop=True)
     house_ids = list(dict.fromkeys(records["house_id"].astype(str)))
-    written = NO_PICTURES
+    data_folder = folder / "data"
+    data_folder.mkdir(exist_ok=True)
+    written, has_base_map = NO_PICTURES, False
     if data.pictures is not None:
         drop_damaged_pictures(folder)
-        written = write_pictures(house_ids, data.pictures.picture, folder)
+        made_of = data.pictures.base_map
+        base = BaseFolder(folder, None if made_of is None else made_of.zoom)
+        written = write_pictures(house_ids, data.pictures.picture, folder, base)
+        shown = {picture.file for picture in written.pictures.values()}
+        has_base_map = write_base_map(made_of, shown, base, data_folder)
     if beside is not None:
         beside(written.pictures)
 
-    data_folder = folder / "data"
-    data_folder.mkdir(exist_ok=True)
     chunks = detail_chunks(data, records, order, written.pictures)
     for number, details in enumerate(chunks):
         write_file(data_folder / f"details-{number}.js", chunk_script("receive", number, details))
@@ -101,11 +110,12 @@ def build_atlas(
         match = _CHUNK_NAME.fullmatch(path.name)
         if match and int(match[1]) >= (len(chunks) if path.name.startswith("details") else overlays):
             path.unlink()
-    view = script_json(first_view(data, records, order))
+    write_parcels(data_folder, _NO_AREAS if data.parcels is None else data.parcels.areas)
+    view = script_json(first_view(data, records, order, has_base_map))
     write_file(data_folder / "houses.js", f"housevis.houses={view};\n")
     write_file(folder / "server.js", NO_SERVER)
     page = folder / "index.html"
-    write_file(page, render_page(data, len(records)))
+    write_file(page, render_page(data, len(records), has_base_map))
     write_manifest(folder, data.run_id)
     return AtlasReport(
         page=page,
@@ -120,13 +130,17 @@ def build_atlas(
 
 
 def first_view_size(folder: Path) -> int:
-    """Bytes of the files that the page of a map loads before anything is chosen."""
+    """Bytes of the files that the page of a map loads before anything is chosen, without its tiles."""
     page = folder / "index.html"
     loaded = re.findall(
         r'<(?:script src|link rel="stylesheet" href)="([^"]+)"', page.read_text(encoding="utf-8")
     )
-    files = {page, folder / "data" / "houses.js", *(folder / name for name in loaded)}
-    return sum(path.stat().st_size for path in files)
+    files = {
+        page,
+        *(folder / "data" / name for name in ("houses.js", INDEX)),
+        *(folder / name for name in loaded),
+    }
+    return sum(path.stat().st_size for path in files if path.is_file())
 
 
 def _copy_static(folder: Path) -> None:

@@ -50,13 +50,16 @@ def spatial_order(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
     return np.argsort(code, kind="stable")
 
 
-def first_view(data: AtlasData, records: pd.DataFrame, order: np.ndarray) -> dict[str, Any]:
+def first_view(
+    data: AtlasData, records: pd.DataFrame, order: np.ndarray, has_base_map: bool = False
+) -> dict[str, Any]:
     """The content of ``houses.js``: settings of the page and one column per fact.
 
     Args:
         data: The atlas.
         records: Its records in the order of the page.
         order: Indices of those records in the maps.
+        has_base_map: Whether the map has a base map.
     """
     latitude = records["latitude"].to_numpy(dtype=float)
     longitude = records["longitude"].to_numpy(dtype=float)
@@ -76,12 +79,13 @@ def first_view(data: AtlasData, records: pd.DataFrame, order: np.ndarray) -> dic
         if pictures is None
         else {
             "attribution": pictures.attribution,
-            "baseMap": pictures.base_map,
+            "baseMap": has_base_map,
             "legends": overlay_legends(pictures, records, order),
             "underNotes": list(pictures.under_notes),
             "sameWeights": pictures.same_weights,
         },
         "housePage": data.house_page,
+        "parcels": None if data.parcels is None else {"attribution": data.parcels.attribution},
         "modes": colour_modes(data, records),
         "chunkSize": CHUNK_SIZE,
         "origin": [float(latitude.min()), float(longitude.min())],

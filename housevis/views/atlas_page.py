@@ -44,9 +44,15 @@ class HouseCluster(MarkerCluster):
         ("filters", "atlas/filters.js"),
         ("map", "atlas/map.js"),
         ("layers", "atlas/layers.js"),
+        ("base_map", "atlas/base_map.js"),
+        ("parcels", "atlas/parcels.js"),
         ("card_parts", "atlas/card_parts.js"),
         ("card", "atlas/card.js"),
         ("search", "atlas/search.js"),
+        ("notes", "atlas/notes.js"),
+        ("asking", "atlas/asking.js"),
+        ("viewport", "atlas/viewport.js"),
+        ("new_house_parts", "atlas/new_house_parts.js"),
         ("new_house", "atlas/new_house.js"),
         ("controls", "atlas/controls.js"),
     ]
@@ -66,18 +72,19 @@ class Markup(Element):
         self.markup = markup
 
 
-def render_page(data: AtlasData, sales: int) -> str:
+def render_page(data: AtlasData, sales: int, has_base_map: bool = False) -> str:
     """The page as text.
 
     Args:
         data: The atlas; only its headings and figures stand in the page itself.
         sales: Number of sales shown.
+        has_base_map: Whether the map has a base map.
     """
     environment = Environment(loader=PackageLoader("housevis.views"), autoescape=True)
     environment.filters.update(percent=percent, points=points)
     has_addresses = bool(data.records["address"].notna().any())
     frame = environment.get_template("atlas.html.jinja").render(
-        data=data, sales=sales, grades=GRADES, has_addresses=has_addresses
+        data=data, sales=sales, grades=GRADES, has_addresses=has_addresses, has_base_map=has_base_map
     )
 
     figure = Figure(title=escape(data.title))

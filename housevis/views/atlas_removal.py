@@ -10,10 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import mercantile
+import numpy as np
+from numpy.typing import NDArray
+
+from data_pipeline.parcels import surroundings_of
 from housevis.core.errors import StorageError
 from housevis.core.storage import write_file
 from housevis.views.atlas_data import CHUNK_SIZE, chunk_script
 from housevis.views.atlas_manifest import changed_files, write_manifest
+from housevis.views.atlas_parcels import INDEX as PARCELS
+from housevis.views.atlas_parcels import parcels_without, read_parcels, write_parcels
+from housevis.views.base_map import INDEX, remove_from_base_map
 from housevis.views.words import script_json
 
 _COLUMNS = (
@@ -30,14 +38,20 @@ class AtlasRemoval:
     Attributes:
         sales: Sales on the map.
         pictures: Picture files that no other house shares.
+        tiles: Tiles of the base map.
     """
 
     sales: int
     pictures: int
+    tiles: int = 0
 
 
-def remove_from_atlas(folder: Path, house_ids: Collection[str]) -> AtlasRemoval:
+def remove_from_atlas(
+    folder: Path, house_ids: Collection[str], tiles: Collection[mercantile.Tile] = ()
+) -> AtlasRemoval:
     """Take houses out of a map: their rows, details and pictures, and their names as neighbours.
+
+    Tiles that only they need leave the base map, and its overviews are drawn without them.
 
     A process that is killed meanwhile leaves a map with or without the
     houses; a second call finishes it.
@@ -45,6 +59,7 @@ def remove_from_atlas(folder: Path, house_ids: Collection[str]) -> AtlasRemoval:
     Args:
         folder: The folder of the map. Nothing happens where there is none.
         house_ids: The houses.
+        tiles: Tiles that only they need.
 
     Raises:
         StorageError: The data of the map are damaged.
@@ -63,18 +78,25 @@ def remove_from_atlas(folder: Path, house_ids: Collection[str]) -> AtlasRemoval:
     kept = [row for row, house_id in enumerate(view["house"]) if house_id not in house_ids]
     gone = [row for row, house_id in enumerate(view["house"]) if house_id in house_ids]
     named = any(detail.get("neighbour") in house_ids for detail in details)
+    unwanted = _unwanted_pictures([details[row] for row in gone], [details[row] for row in kept])
+    on_base = remove_from_base_map(folder, data, tiles, unwanted)
     if not gone and not named:
         _finish(folder, view)
-        return AtlasRemoval(0, 0)
+        return AtlasRemoval(0, 0, on_base)
     overlays = _overlays(data, len(details))
-    pictures = _remove_pictures(folder, [details[row] for row in gone], [details[row] for row in kept])
+    parcels = _parcels_left(data, view, details, kept, gone)
+    for name in unwanted:
+        (folder / name).unlink(missing_ok=True)
     _write(new, _shortened(view, kept), _renumbered(details, kept, house_ids))
     _write_chunks(new, "overlays", "receiveOverlays", [overlays[row] for row in kept] if overlays else [])
+    if (data / INDEX).is_file():
+        shutil.copyfile(data / INDEX, new / INDEX)
+    write_parcels(new, parcels)
     data.rename(old)
     new.rename(data)
     shutil.rmtree(old)
     _finish(folder, _read(data / "houses.js"))
-    return AtlasRemoval(len(gone), pictures)
+    return AtlasRemoval(len(gone), len(unwanted), on_base)
 
 
 def _finish(folder: Path, view: dict[str, Any]) -> None:
@@ -95,11 +117,7 @@ def _read(path: Path) -> Any:
         start = text.index("=") + 1 if path.name == "houses.js" else text.index(",") + 1
         return json.loads(text[start:].rstrip().rstrip(";").removesuffix(")"))
     except (OSError, ValueError):
-        raise StorageError(
-            "the data of this map are damaged",
-            where=str(path),
-            remedy="Delete the folder of the map and run the command again.",
-        ) from None
+        raise _damaged(path) from None
 
 
 def _chunks(data: Path, sales: int) -> Iterator[list[dict[str, Any]]]:
@@ -129,12 +147,36 @@ def _renumbered(
     return remaining
 
 
-def _remove_pictures(folder: Path, gone: list[dict[str, Any]], kept: list[dict[str, Any]]) -> int:
+def _unwanted_pictures(gone: list[dict[str, Any]], kept: list[dict[str, Any]]) -> set[str]:
     needed = {detail["picture"]["file"] for detail in kept if detail.get("picture")}
-    unwanted = {detail["picture"]["file"] for detail in gone if detail.get("picture")} - needed
-    for name in unwanted:
-        (folder / name).unlink(missing_ok=True)
-    return len(unwanted)
+    return {detail["picture"]["file"] for detail in gone if detail.get("picture")} - needed
+
+
+def _parcels_left(
+    data: Path, view: dict[str, Any], details: list[dict[str, Any]], kept: list[int], gone: list[int]
+) -> NDArray[np.object_]:
+    try:
+        areas = read_parcels(data)
+    except (OSError, ValueError):
+        raise _damaged(data / PARCELS) from None
+    latitude, longitude = (
+        origin + np.array(view[name], dtype=np.float64) * view["unit"]
+        for name, origin in zip(("latitude", "longitude"), view["origin"], strict=True)
+    )
+    surroundings = surroundings_of(latitude, longitude)
+    for row in kept:
+        if details[row].get("picture"):
+            surroundings[row] = details[row]["picture"]["bounds"]
+    places = np.stack([longitude, latitude], axis=1)
+    return parcels_without(areas, places[gone], places[kept], surroundings[kept])
+
+
+def _damaged(path: Path) -> StorageError:
+    return StorageError(
+        "the data of this map are damaged",
+        where=str(path),
+        remedy="Delete the folder of the map and run the command again.",
+    )
 
 
 def _overlays(data: Path, sales: int) -> list[Any]:

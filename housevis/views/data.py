@@ -13,7 +13,9 @@ from housevis.core.errors import DataError, LeakError
 
 if TYPE_CHECKING:
     from data_pipeline.frames import HouseImage
+    from data_pipeline.house_tiles import HouseTile
     from housevis.explain.under_heat import UnderHeat
+    from housevis.views.base_map import BaseMap
 
 SAMPLES = ("later sale", "cross-fitted")
 """The two ways in which an estimate shown for a sold house may be out of sample."""
@@ -109,7 +111,7 @@ class AtlasPictures:
         picture: House id -> its picture, or None without imagery. Called from
             several threads, once per house.
         attribution: Whose imagery it is, shown beside every picture.
-        base_map: Show the pictures as the base of the map from the start.
+        base_map: What the base map is made of; None makes none.
         same_weights: All houses have the same weights up to their sign, so
             that the maps are global and no house explains another.
         under: What is under the heat, in the order of the records; None shows nothing of it.
@@ -121,13 +123,26 @@ class AtlasPictures:
 
     heat: np.ndarray
     heat_bounds: np.ndarray
-    picture: Callable[[str], HouseImage | None]
+    picture: Callable[[str], HouseImage | HouseTile | None]
     attribution: str
-    base_map: bool = False
+    base_map: BaseMap | None = None
     same_weights: bool = False
     under: UnderHeat | None = None
     under_notes: tuple[str, ...] = ()
     values: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class AtlasParcels:
+    """The parcels of the map.
+
+    Attributes:
+        areas: Polygons and multipolygons ``(n,)``, degrees in EPSG:4326.
+        attribution: Whose data they are, or None.
+    """
+
+    areas: np.ndarray
+    attribution: str | None = None
 
 
 @dataclass(frozen=True)
@@ -150,6 +165,7 @@ class AtlasData:
         report_link: Address of the report relative to the map's page, or None.
         house_page: Address of the houses' page relative to the map's page; the
             card leads to ``<house_page>#<house id>``. None where there is no such page.
+        parcels: Outlines of parcels that can be shown; None where none were given.
 
     Raises:
         DataError: Columns are missing, or shapes, samples or statuses are wrong.
@@ -168,6 +184,7 @@ class AtlasData:
     notice: str | None = None
     report_link: str | None = None
     house_page: str | None = None
+    parcels: AtlasParcels | None = None
 
     def __post_init__(self) -> None:
         need_columns(self.records, RECORD_COLUMNS, "AtlasData.records")

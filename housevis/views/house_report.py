@@ -26,7 +26,7 @@ from housevis.views.data import Headline
 from housevis.views.heat import legend_uri
 from housevis.views.house_charts import locator_chart, range_chart, shortened, waterfall_chart
 from housevis.views.house_words import taken_words
-from housevis.views.words import ATTRIBUTE_LABELS, ICON, label, money, percent
+from housevis.views.words import ATTRIBUTE_LABELS, ICON, isolated, label, money, percent
 
 JPEG_QUALITY: Final = 86
 SMALL: Final = 150
@@ -205,7 +205,12 @@ def render_house_report(data: HouseReportData) -> str:
         loader=PackageLoader("housevis.views"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(
-        percent=percent, money=money, shortened=shortened, share=_share, distance=distance_words
+        percent=percent,
+        money=money,
+        shortened=shortened,
+        isolated=isolated,
+        share=_share,
+        distance=distance_words,
     )
     style = (files("housevis.views") / "static" / "house_report.css").read_text(encoding="utf-8")
     comparables = data.comparables or ()

@@ -74,6 +74,8 @@ class ServedRun:
         what_if: House id and changed attributes -> the changed estimate.
         estimate: A new house -> its estimate with range, confidence, drivers, comparables and maps.
         warm: Opens what the first estimate needs.
+        map_settings: What the page of its map needs besides the houses; None where it loads their whole
+            table however many they are.
     """
 
     run_id: str
@@ -92,6 +94,7 @@ class ServedRun:
     what_if: Callable[[str, Mapping[str, float]], dict[str, Any]]
     estimate: Callable[[NewHouse], dict[str, Any]]
     warm: Callable[[], object] = lambda: None
+    map_settings: Mapping[str, Any] | None = None
 
 
 @dataclass

@@ -23,7 +23,7 @@ from housevis.views.served import ShelvedRun
 from housevis.views.server_api import REFUSALS, Refusal, Shelf, api_router
 from housevis.views.server_guard import Guard, Limits
 from housevis.views.server_metrics import Metrics, log_to_stderr
-from housevis.views.server_pages import RunPaths, add_pages, add_sign_in
+from housevis.views.server_pages import WHOLE_TABLE, RunPaths, add_pages, add_sign_in
 from housevis.views.server_protocol import PatientProtocol
 
 TOKEN_VARIABLE: Final = "HOUSEVIS_TOKEN"  # noqa: S105
@@ -40,6 +40,7 @@ def create_app(
     token: str | None = None,
     limits: Limits = Limits(),  # noqa: B008
     compress: bool = False,
+    whole_table: int = WHOLE_TABLE,
 ) -> FastAPI:
     """An application that serves runs, and nothing else of their folders.
 
@@ -51,6 +52,7 @@ def create_app(
         token: What clients have to show; None answers to this machine's own names only.
         limits: What one client may ask for.
         compress: Compress answers, for clients behind a network.
+        whole_table: Up to so many houses the map loads them all; of more it asks for those in view.
 
     Raises:
         RunError: A map is not there.
@@ -80,7 +82,7 @@ def create_app(
     app.include_router(api_router(shelf, limits.estimates))
     if token is not None:
         add_sign_in(app, token)
-    add_pages(app, list(runs))
+    add_pages(app, list(runs), whole_table)
     return app
 
 

@@ -21,13 +21,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from housevis.core.errors import HousevisError
 from housevis.views.atlas_manifest import MANIFEST, read_manifest
-from housevis.views.served import ShelvedRun
+from housevis.views.map_table import view_settings
+from housevis.views.served import ServedRun, ShelvedRun
 from housevis.views.server_cache import mark_of, marked
 from housevis.views.server_guard import COOKIE, SIGN_IN, session_of
 from housevis.views.words import script_json
 
 SERVER_SCRIPT: Final = "server.js"
 """The script by which a page notices the server; on disk it says that there is none."""
+
+VIEW_SCRIPT: Final = "view.js"
+"""The script that a page of many houses loads in place of their whole table; no file of the map."""
+
+WHOLE_TABLE: Final = 50_000
+"""Up to so many houses a page loads the whole table and filters at once; of more it asks for viewports."""
 
 _NAMED: Final = re.compile(
     rb'<(?:script(?=[^>]*\ssrc="(?P<script>[^":?#]+)")|link(?=[^>]*\srel="stylesheet")'
@@ -45,20 +52,23 @@ class AtlasFiles(StaticFiles):
         folder: The folder.
         run: The run that it shows.
         runs: All runs that are served.
+        whole_table: Up to so many houses the page loads the whole table.
     """
 
-    def __init__(self, folder: Path, run: ShelvedRun, runs: Sequence[ShelvedRun]) -> None:
+    def __init__(
+        self, folder: Path, run: ShelvedRun, runs: Sequence[ShelvedRun], whole_table: int = WHOLE_TABLE
+    ) -> None:
         super().__init__(directory=folder, html=True)
-        self._folder, self._run, self._runs = folder, run, runs
+        self._folder, self._run, self._runs, self._whole_table = folder, run, runs, whole_table
         self._listed: tuple[int, dict[str, str]] = (0, {})
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """One file, a page with integrity attributes, or the script of the server."""
+        """One file, a page with integrity attributes, or a script of the server."""
         if scope["method"] not in ("GET", "HEAD"):
             raise HTTPException(405, headers={"allow": "GET, HEAD"})
         request = Request(scope)
-        if path == SERVER_SCRIPT:
-            script = (await run_in_threadpool(server_script, self._run, self._runs)).encode()
+        if path in (SERVER_SCRIPT, VIEW_SCRIPT):
+            script = await run_in_threadpool(self._script, path)
             return marked(request, mark_of(script), lambda: script, "text/javascript")
         if "\\" in path or "\0" in path:
             raise HTTPException(404)
@@ -67,6 +77,18 @@ class AtlasFiles(StaticFiles):
             page = self._with_hashes(Path(found.path))
             return marked(request, mark_of(page), lambda: page, "text/html")
         return found
+
+    def _script(self, name: str) -> bytes:
+        """What the server tells the page, made anew for every answer."""
+        if name == SERVER_SCRIPT:
+            return server_script(self._run, self._runs, self._whole_table).encode()
+        try:
+            run = self._run.current()
+        except HousevisError:
+            raise HTTPException(503) from None
+        if not _asks_for_viewports(run, self._whole_table):
+            raise HTTPException(404)
+        return f"housevis.houses={script_json(view_settings(run.map_settings, run.viewport))};\n".encode()
 
     def _with_hashes(self, page: Path) -> bytes:
         def add(found: re.Match[bytes]) -> bytes:
@@ -113,23 +135,43 @@ class RunPaths:
         await self._app(scope, receive, send)
 
 
-def server_script(run: ShelvedRun, runs: Sequence[ShelvedRun]) -> str:
-    """What tells a page that there is a server, where its API is, and what a new house is asked for."""
+def server_script(run: ShelvedRun, runs: Sequence[ShelvedRun], whole_table: int = WHOLE_TABLE) -> str:
+    """What tells a page that there is a server, where its API is, and what a new house is asked for.
+
+    Args:
+        run: The run that the page shows.
+        runs: All runs that are served.
+        whole_table: Up to so many houses the page loads the whole table.
+    """
     fields: list[dict[str, object]] | None = None
+    view = None
     with suppress(HousevisError):
-        fields = [vars(field) for field in run.current().fields]
+        opened = run.current()
+        fields = [vars(field) for field in opened.fields]
+        view = VIEW_SCRIPT if _asks_for_viewports(opened, whole_table) else None
     about = {
         "api": f"/runs/{run.run_id}/api/",
         "tiles": f"/runs/{run.run_id}/tiles/",
         "run": run.run_id,
         "attributes": fields,
         "runs": [{"run": each.run_id, "page": f"/runs/{each.run_id}/atlas/index.html"} for each in runs],
+        "view": view,
     }
     return f"window.housevis = window.housevis || {{}};\nhousevis.server = {script_json(about)};\n"
 
 
-def add_pages(app: FastAPI, runs: Sequence[ShelvedRun]) -> None:
-    """Serve the folders of all runs under ``/runs/<id>/``, and of the first at ``/`` too."""
+def _asks_for_viewports(run: ServedRun, whole_table: int) -> bool:
+    return run.map_settings is not None and len(run.viewport) > whole_table
+
+
+def add_pages(app: FastAPI, runs: Sequence[ShelvedRun], whole_table: int = WHOLE_TABLE) -> None:
+    """Serve the folders of all runs under ``/runs/<id>/``, and of the first at ``/`` too.
+
+    Args:
+        app: Where to.
+        runs: The runs.
+        whole_table: Up to so many houses a page loads the whole table.
+    """
 
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     def start() -> RedirectResponse:
@@ -141,7 +183,7 @@ def add_pages(app: FastAPI, runs: Sequence[ShelvedRun]) -> None:
             houses = run.folder / "houses"
             if houses.is_dir():
                 app.mount(f"{root}/houses", StaticFiles(directory=houses))
-            app.mount(f"{root}/atlas", AtlasFiles(run.folder / "atlas", run, runs))
+            app.mount(f"{root}/atlas", AtlasFiles(run.folder / "atlas", run, runs, whole_table))
 
 
 def _add_report(app: FastAPI, address: str, report: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import Any, Final
+from unicodedata import bidirectional
 
 ATTRIBUTE_LABELS = {
     "latitude": "Location",
@@ -72,6 +73,9 @@ ICON = (
 )
 """The pages' icon, so that a browser asks for none."""
 
+_TURNING: Final = frozenset({"R", "AL", "AN", "LRE", "LRO", "RLE", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+"""Bidirectional classes of characters that can reorder what stands beside them."""
+
 CURRENCY_SYMBOLS = {"USD": "$", "CAD": "CA$", "AUD": "A$", "NZD": "NZ$", "EUR": "€", "GBP": "£", "JPY": "¥"}
 
 
@@ -99,6 +103,14 @@ def money(amount: float, currency: str, *, digits: int | None = None, signed: bo
     sign = "−" if rounded < 0 else "+" if signed and rounded > 0 else ""
     symbol = CURRENCY_SYMBOLS.get(currency, f"{currency} ")
     return f"{sign}{symbol}{abs(rounded):,.0f}"
+
+
+def isolated(text: str) -> str:
+    """A text between invisible marks, so that its writing direction does not reach the words around it.
+
+    For places that hold no elements, such as a title; elsewhere ``<bdi>`` does the same.
+    """
+    return f"\u2068{text}\u2069" if any(bidirectional(sign) in _TURNING for sign in text) else text
 
 
 def percent(share: float, decimals: int = 1) -> str:

@@ -49,7 +49,14 @@ housevis.showBaseMap = function (wanted) {
     housevis.baseLayer = housevis.load("data/base.js").then(() => new housevis.BaseLayer(housevis.baseTiles, {
       pane: "ground", maxZoom: housevis.map.getMaxZoom(), className: "base-tile", updateWhenZooming: false,
     }));
-    housevis.baseLayer.catch(() => { housevis.baseLayer = null; });
+    housevis.baseLayer.catch(function (problem) {
+      housevis.baseLayer = null;
+      document.getElementById("base").checked = false;
+      housevis.showGround(false);
+      const hint = document.getElementById("zoom-hint");
+      hint.textContent = `The base map could not be loaded. ${problem.message}`;
+      hint.hidden = false;
+    });
   }
   if (housevis.baseLayer) {
     housevis.baseLayer.then((layer) => (housevis.baseWanted ? layer.addTo(housevis.map) : layer.remove()), () => {});

@@ -2,7 +2,8 @@
 
 /* The card of one house: opening and closing it, and the house on the map. */
 
-housevis.opened = { layers: [], from: null };
+/* `house` is what the card shows: place, name, picture, overlays, and `row` where it is a sold one. */
+housevis.opened = { house: null, layers: [], pin: null, from: null };
 
 /* Open one sale: its address in the location, so that the browser's back button works. */
 housevis.open = function (row) {
@@ -12,111 +13,143 @@ housevis.open = function (row) {
 };
 
 housevis.openFromAddress = function () {
+  const asked = /^#place=(-?[\d.]+),(-?[\d.]+)$/.exec(window.location.hash);
+  if (asked && housevis.server) return housevis.showNewHouse([Number(asked[1]), Number(asked[2])]);
   const match = /^#sale=(.+)$/.exec(window.location.hash);
   if (!match) return housevis.close();
-  const wanted = decodeURIComponent(match[1]);
+  const wanted = housevis.decoded(match[1]);
   const house = wanted.slice(0, wanted.lastIndexOf("@"));
   const row = housevis.houses.house.findIndex((name, at) => name === house && housevis.saleId(at) === wanted);
-  if (row < 0) return housevis.close();
+  if (row < 0) return housevis.houses.view ? housevis.showAsked(house) : housevis.close();
   return housevis.show(row);
 };
 
 housevis.close = function () {
   const card = document.getElementById("card");
-  const row = housevis.state.selected;
   const hadFocus = card.contains(document.activeElement);
   card.hidden = true;
   document.body.classList.remove("has-card");
-  housevis.state.selected = null;
   housevis.clearOpened();
-  if (row !== null) housevis.repaint();
+  housevis.map.invalidateSize({ animate: false, pan: false });
   const from = housevis.opened.from;
   if (hadFocus) (from && from !== document.body && from.offsetParent ? from : document.getElementById("search")).focus();
   if (window.location.hash) window.history.replaceState(null, "", window.location.pathname + window.location.search);
 };
 
-housevis.show = function (row) {
+/* The card with a heading, for whatever comes below it; `parts` stand there until then. */
+housevis.openCard = function (heading, words, ...parts) {
   const card = document.getElementById("card");
-  const element = housevis.element;
   if (card.hidden) housevis.opened.from = document.activeElement;
-  housevis.state.selected = row;
   document.body.classList.add("has-card");
   card.hidden = false;
-  card.setAttribute("aria-busy", "true");
   card.replaceChildren(
-    element("header", { class: "card-head" },
-      element("div", {}, element("h2", {}, `House ${housevis.houses.house[row]}`), element("p", {}, "Loading this house…")),
-      housevis.closeButton()));
+    housevis.element("header", { class: "card-head" },
+      housevis.element("div", {}, housevis.element("h2", {}, heading), housevis.element("p", {}, words)),
+      housevis.closeButton()), ...parts);
+  card.scrollTop = 0;
+  return card;
+};
+
+housevis.show = function (row) {
+  housevis.clearOpened();
+  housevis.state.selected = row;
+  housevis.openCard(housevis.named(housevis.houses.house[row]), "Loading this house…").setAttribute("aria-busy", "true");
   return Promise.all([housevis.detail(row), housevis.overlaysOf(row)]).then(function ([detail, overlays]) {
     if (housevis.state.selected !== row) return;
-    housevis.opened.row = row;
-    housevis.opened.detail = detail;
-    housevis.opened.overlays = overlays;
+    housevis.opened.house = housevis.soldHouse(row, detail, overlays);
+    const card = document.getElementById("card");
     card.replaceChildren(...housevis.cardParts(row, detail));
     card.setAttribute("aria-busy", "false");
     card.scrollTop = 0;
     card.focus({ preventScroll: true });
-    housevis.drawOnMap(row, detail);
+    housevis.putPin(row);
+    housevis.drawOnMap();
     housevis.drawLayers();
     housevis.followControls();
-    housevis.repaint();
   }, function (problem) {
     if (housevis.state.selected !== row) return;
+    const card = housevis.openCard("This house could not be loaded", "",
+      housevis.element("div", { class: "problem", role: "alert" },
+        housevis.element("p", {}, problem.message),
+        housevis.element("p", {}, "The files in data/ belong to the page: keep the folder together.")),
+      housevis.element("button", { type: "button", class: "action", onclick: () => housevis.show(row) }, "Try again"));
     card.setAttribute("aria-busy", "false");
-    card.replaceChildren(
-      element("header", { class: "card-head" },
-        element("div", {}, element("h2", {}, "This house could not be loaded")), housevis.closeButton()),
-      element("div", { class: "problem", role: "alert" },
-        element("p", {}, problem.message),
-        element("p", {}, "The files in data/ belong to the page: keep the folder together.")),
-      element("button", { type: "button", class: "action", onclick: () => housevis.show(row) }, "Try again"));
     card.focus({ preventScroll: true });
   });
 };
 
+/* The selected house leaves its ring and stands on the map as a pin of its own, whatever the zoom. */
+housevis.putPin = function (row) {
+  const marker = housevis.markers && housevis.markers[row];
+  if (marker) housevis.cluster.removeLayer(marker);
+  housevis.opened.pin = L.marker(housevis.place(row), {
+    icon: new housevis.PinIcon({ row: row }), zIndexOffset: 100000, interactive: false, keyboard: false,
+  }).addTo(housevis.map);
+};
+
+/* Take everything of the card's house off the map; its marker goes back among the others. */
 housevis.clearOpened = function () {
+  const row = housevis.state.selected;
+  housevis.state.selected = null;
+  housevis.opened.house = null;
+  housevis.clearLayers();
+  if (housevis.placeMark) housevis.placeMark.remove();
+  if (!housevis.opened.pin) return;
+  housevis.opened.pin.remove();
+  housevis.opened.pin = null;
+  const marker = housevis.markers && housevis.markers[row];
+  if (marker && housevis.kept[row]) housevis.cluster.addLayer(marker);
+};
+
+housevis.clearLayers = function () {
   for (const layer of housevis.opened.layers) layer.remove();
   housevis.opened.layers = [];
 };
 
-/* Picture and overlay of the selected house on the map itself; returns what they cover. */
-housevis.drawSelected = function (row, detail) {
-  housevis.clearOpened();
-  if (housevis.placeMark) housevis.placeMark.remove();
-  const place = L.latLng(housevis.place(row));
-  if (!detail.picture) {
+/* Picture and overlay of the card's house on the map itself; returns what they cover. */
+housevis.drawSelected = function () {
+  const { place, picture, overlays, row } = housevis.opened.house;
+  housevis.clearLayers();
+  if (!picture || row === null) {
     housevis.opened.layers.push(L.circleMarker(place, {
-      pane: "picture", className: "map-spot", radius: 9, interactive: false,
+      pane: "attention", className: "map-spot", radius: 9, interactive: false,
     }).addTo(housevis.map));
-    return place.toBounds(housevis.houses.pictures ? 120 : 300);
   }
-  const bounds = L.latLngBounds(housevis.corners(detail.picture.bounds));
-  housevis.opened.layers.push(L.imageOverlay(detail.picture.file, bounds, {
+  if (!picture) return L.latLng(place).toBounds(housevis.houses.pictures ? 120 : 300);
+  const bounds = L.latLngBounds(housevis.corners(picture.bounds));
+  housevis.opened.layers.push(L.imageOverlay(picture.file, bounds, {
     pane: "picture", className: "map-picture", alt: "",
   }).addTo(housevis.map));
-  const overlay = housevis.overlayLayer(housevis.opened.overlays, "attention");
+  const overlay = housevis.overlayLayer(overlays, "attention");
   if (overlay) housevis.opened.layers.push(overlay.addTo(housevis.map));
   return bounds;
 };
 
-housevis.drawOnMap = function (row, detail) {
-  const bounds = housevis.drawSelected(row, detail);
+/* Fill what the card leaves of the map with the house's picture, between whole zooms if need be. */
+housevis.drawOnMap = function () {
+  const { map } = housevis;
+  map.invalidateSize({ animate: false, pan: false });
+  const bounds = housevis.drawSelected();
+  const whole = map.getContainer().getBoundingClientRect();
   const card = document.getElementById("card").getBoundingClientRect();
+  const search = document.querySelector(".controls .search").getBoundingClientRect();
   const beside = window.innerWidth > 900;
-  housevis.map.fitBounds(bounds, {
+  const snap = map.options.zoomSnap;
+  map.options.zoomSnap = 0;
+  map.fitBounds(bounds, {
     animate: false,
-    maxZoom: 19,
-    paddingTopLeft: [beside ? 320 : 8, beside ? 24 : 64],
-    paddingBottomRight: beside ? [card.width + 24, 24] : [8, card.height + 8],
+    maxZoom: 19.5,
+    paddingTopLeft: beside ? [330, 24] : [8, search.bottom - whole.top + 8],
+    paddingBottomRight: beside ? [card.width + 24, 24] : [8, whole.bottom - card.top + 8],
   });
+  map.options.zoomSnap = snap;
 };
 
 /* After another overlay was chosen: the house on the map and the picture on the card. */
 housevis.redrawSelected = function () {
-  const { row, detail } = housevis.opened;
-  if (housevis.state.selected === null || housevis.state.selected !== row) return;
-  housevis.drawSelected(row, detail);
-  housevis.fillPicture();
+  if (!housevis.opened.house) return;
+  housevis.drawSelected();
+  housevis.fillPicture(document.getElementById("card"));
 };
 
 housevis.closeButton = function () {

@@ -20,6 +20,17 @@ housevis.sampleWords = {
   "cross-fitted": "estimated by a model that learned from other houses only",
 };
 
+/* What the picture of a sold house needs, see housevis.opened. */
+housevis.soldHouse = (row, detail, overlays) => ({
+  row: row,
+  place: housevis.place(row),
+  name: `house ${housevis.houses.house[row]}`,
+  picture: detail.picture,
+  overlays: overlays,
+  status: detail.status,
+  valueStatus: detail.valueStatus,
+});
+
 housevis.cardParts = function (row, detail) {
   const houses = housevis.houses;
   const address = houses.address && houses.address[row];
@@ -37,11 +48,12 @@ housevis.cardParts = function (row, detail) {
   return [
     housevis.element("header", { class: "card-head" },
       housevis.element("div", {},
-        housevis.element("h2", {}, address || `House ${houses.house[row]}`),
-        housevis.element("p", {}, (address ? [`House ${houses.house[row]}`] : []).concat(facts).join(" · "))),
+        housevis.element("h2", {}, housevis.named(houses.house[row], address)),
+        housevis.element("p", {},
+          address ? housevis.named(houses.house[row]).concat(facts.length ? " · " : []) : null, facts.join(" · "))),
       housevis.closeButton()),
     housevis.priceSection(row, detail),
-    pictures ? housevis.pictureSection(row, detail) : null,
+    pictures ? housevis.pictureSection() : null,
     housevis.driverSection(detail),
     houses.housePage ? housevis.element("a", {
       class: "action", href: `${houses.housePage}#${encodeURIComponent(houses.house[row])}`,
@@ -76,10 +88,10 @@ housevis.framed = function (picture, overlays, alt) {
   return frame;
 };
 
-housevis.pictureSection = function (row, detail) {
+housevis.pictureSection = function () {
   const element = housevis.element;
+  const { picture } = housevis.opened.house;
   const parts = [element("div", { class: "picture-place" }), element("p", { class: "status", role: "status" })];
-  const picture = detail.picture;
   if (picture) {
     parts.splice(1, 0, housevis.overlayControls("card"));
     if (picture.missingTiles) {
@@ -87,38 +99,60 @@ housevis.pictureSection = function (row, detail) {
       parts.push(element("p", { class: "note" },
         `${picture.missingTiles} map tile${one ? " is" : "s are"} missing here; the edge is mirrored.`));
     }
+    const parcel = housevis.houses.parcels ? ", the line the parcel it stands on" : "";
     parts.push(element("p", { class: "note" },
-      `${housevis.credit(picture.attribution || housevis.houses.pictures.attribution)}. The ring marks the house.`));
+      `${housevis.credit(picture.attribution || housevis.houses.pictures.attribution)}. The ring marks the house${parcel}.`));
   }
-  const section = element("section", { "aria-label": "Picture and overlay" }, parts);
-  housevis.fillPicture(section, row, detail);
+  const section = element("section", { class: "card-picture", "aria-label": "Picture and overlay" }, parts);
+  housevis.fillPicture(section);
   return section;
 };
 
 /* The picture of the card with the overlay that is chosen now, and what is to be said of it. */
-housevis.fillPicture = function (section, row, detail) {
-  const place = section || document.getElementById("card");
-  const shown = section ? { row: row, detail: detail } : housevis.opened;
-  const picture = shown.detail.picture;
+housevis.fillPicture = function (within) {
+  const { picture, overlays, name, place, status, valueStatus } = housevis.opened.house;
   const kind = housevis.layers.overlay;
-  place.querySelector(".picture-place").replaceChildren(picture
-    ? housevis.framed(picture, housevis.opened.overlays, `Aerial picture of house ${housevis.houses.house[shown.row]}`)
+  const holder = within.querySelector(".picture-place");
+  if (!holder) return;
+  holder.replaceChildren(picture ? housevis.framed(picture, overlays, `Aerial picture of ${name}`)
     : housevis.element("div", { class: "frame frame-empty" }, "No imagery"));
-  place.querySelector(".status").textContent = kind === "none" && picture ? ""
-    : kind === "value" && picture ? housevis.valueWords[shown.detail.valueStatus] || "There is no value map of this house."
-      : housevis.statusWords[shown.detail.status];
+  if (picture) housevis.outlineParcel(holder.firstChild, picture, place);
+  within.querySelector(".status").textContent = kind === "none" && picture ? ""
+    : kind === "value" && picture ? housevis.valueWords[valueStatus] || "There is no value map of this house."
+      : housevis.statusWords[status] || "";
+};
+
+/* Where the estimate lies in its range, and the price where there is one. */
+housevis.rangeTrack = function (low, high, estimate, price) {
+  const ends = [low, high, estimate].concat(price === undefined ? [] : [price]);
+  const least = Math.min(...ends);
+  const span = Math.max(...ends) - least || 1;
+  const at = (amount) => `${(100 * (amount - least)) / span}%`;
+  return housevis.element("div", { class: "track", "aria-hidden": "true" },
+    housevis.element("i", { class: "track-range", style: { left: at(low), right: `calc(100% - ${at(high)})` } }),
+    housevis.element("i", { class: "track-estimate", style: { left: at(estimate) } }),
+    price === undefined ? null : housevis.element("i", { class: "track-price", style: { left: at(price) } }));
+};
+
+housevis.rangeWords = (low, high, interval) => housevis.element("p", { class: "range-words" },
+  `${Math.round(interval * 100)} % range ${housevis.rounded(low, "floor")} to ${housevis.rounded(high, "ceil")}`);
+
+housevis.confidenceWords = function (grade, reasons) {
+  return [
+    housevis.element("p", { class: "chips" },
+      grade ? housevis.element("span", { class: `chip grade-${grade}` }, `Confidence: ${grade}`) : null,
+      housevis.element("span", { class: "chip" }, "An estimate, not an appraisal")),
+    reasons.length ? housevis.element("p", { class: "note" }, `Less sure because: ${reasons.join("; ")}.`) : null,
+  ];
 };
 
 housevis.priceSection = function (row, detail) {
   const price = housevis.houses.price[row];
   const estimate = housevis.houses.estimate[row];
   const error = housevis.error(row);
-  const least = Math.min(detail.low, price, estimate);
-  const span = Math.max(detail.high, price, estimate) - least || 1;
-  const at = (amount) => `${(100 * (amount - least)) / span}%`;
   const gap = Math.abs(error) < 0.005 ? "equal to the price"
     : `${housevis.signedPercent(Math.abs(error), 1).slice(1)} ${error > 0 ? "above" : "below"} the price`;
-  return housevis.element("section", { "aria-label": "Price and estimate" },
+  return housevis.element("section", { class: "card-price", "aria-label": "Price and estimate" },
     housevis.element("dl", { class: "amounts" },
       housevis.element("div", {}, housevis.element("dt", {}, "Sold for"),
         housevis.element("dd", {}, housevis.money(price)),
@@ -126,21 +160,14 @@ housevis.priceSection = function (row, detail) {
       housevis.element("div", {}, housevis.element("dt", {}, "Estimate"),
         housevis.element("dd", {}, housevis.rounded(estimate)),
         housevis.element("dd", { class: "small" }, gap))),
-    housevis.element("div", { class: "track", "aria-hidden": "true" },
-      housevis.element("i", { class: "track-range", style: { left: at(detail.low), right: `calc(100% - ${at(detail.high)})` } }),
-      housevis.element("i", { class: "track-estimate", style: { left: at(estimate) } }),
-      housevis.element("i", { class: "track-price", style: { left: at(price) } })),
-    housevis.element("p", { class: "range-words" },
-      `${Math.round(housevis.houses.interval * 100)} % range ${housevis.rounded(detail.low, "floor")} to ${housevis.rounded(detail.high, "ceil")}`),
-    housevis.element("p", { class: "chips" },
-      housevis.gradeChip(row), housevis.element("span", { class: "chip" }, "An estimate, not an appraisal")),
-    detail.reasons.length ? housevis.element("p", { class: "note" }, `Less sure because: ${detail.reasons.join("; ")}.`) : null);
+    housevis.rangeTrack(detail.low, detail.high, estimate, price),
+    housevis.rangeWords(detail.low, detail.high, housevis.houses.interval),
+    housevis.confidenceWords(housevis.gradeOf(row), detail.reasons));
 };
 
-housevis.gradeChip = function (row) {
+housevis.gradeOf = function (row) {
   const { confidence, grades } = housevis.houses;
-  if (!confidence || confidence[row] === null) return null;
-  return housevis.element("span", { class: `chip grade-${grades[confidence[row]]}` }, `Confidence: ${grades[confidence[row]]}`);
+  return confidence && confidence[row] !== null ? grades[confidence[row]] : null;
 };
 
 housevis.SHOWN_DRIVERS = 3;
@@ -164,7 +191,7 @@ housevis.largestDriver = (detail) => Math.max(1, ...detail.drivers.map((driver) 
 housevis.driverSection = function (detail) {
   const rest = detail.drivers.slice(housevis.SHOWN_DRIVERS);
   const together = rest.reduce((sum, driver) => sum + driver[1], 0);
-  return housevis.element("section", {},
+  return housevis.element("section", { class: "card-drivers" },
     housevis.element("h3", {}, "What the estimate rests on"),
     housevis.driverBars(detail.drivers.slice(0, housevis.SHOWN_DRIVERS), housevis.largestDriver(detail)),
     housevis.element("p", { class: "note" },
@@ -212,7 +239,7 @@ housevis.groundSection = function (detail) {
 };
 
 housevis.neighbourSection = function (detail) {
-  if (!housevis.opened.overlays || !housevis.opened.overlays.attention) return null;
+  if (!housevis.opened.house.overlays || !housevis.opened.house.overlays.attention) return null;
   if (housevis.houses.pictures.sameWeights) {
     return housevis.element("section", {}, housevis.element("h3", {}, "Where the colours come from"),
       housevis.element("p", { class: "note" },
@@ -223,13 +250,13 @@ housevis.neighbourSection = function (detail) {
   const section = housevis.element("section", {}, housevis.element("h3", {}, "Explained by"));
   const words = "The most similar house in the grad-weight database. Its weights, learned in training, coloured this picture.";
   if (detail.neighbourRow === null) {
-    section.append(housevis.element("p", { class: "note" }, housevis.element("b", {}, `House ${detail.neighbour}`), `. ${words}`));
+    section.append(housevis.element("p", { class: "note" }, housevis.element("b", {}, housevis.named(detail.neighbour)), `. ${words}`));
     return section;
   }
   const button = housevis.element("button", {
     type: "button", class: "neighbour", onclick: () => housevis.open(detail.neighbourRow),
   }, housevis.element("span", { class: "thumb" }), housevis.element("span", {},
-    housevis.element("b", {}, `House ${detail.neighbour}`),
+    housevis.element("b", {}, housevis.named(detail.neighbour)),
     housevis.element("small", {}, `Sold for ${housevis.money(housevis.houses.price[detail.neighbourRow])}. ${words}`)));
   housevis.detail(detail.neighbourRow).then(function (neighbour) {
     if (neighbour.picture) {

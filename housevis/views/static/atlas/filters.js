@@ -50,7 +50,8 @@ housevis.startFilters = function () {
   };
   const apply = function () {
     read();
-    say(housevis.refill());
+    const shown = housevis.refill();
+    if (!houses.view) say(shown);
   };
   let pending = null;
   const soon = function () {
@@ -67,8 +68,7 @@ housevis.startFilters = function () {
     byId("price-from").focus();
   };
   clear();
-  let first = houses.day[0];
-  let last = houses.day[0];
+  let [first, last] = houses.view ? houses.view.sold : [houses.day[0], houses.day[0]];
   for (const day of houses.day) {
     first = Math.min(first, day);
     last = Math.max(last, day);
@@ -83,5 +83,5 @@ housevis.startFilters = function () {
   byId("reset-empty").addEventListener("click", reset);
   byId("bedrooms-filter").hidden = !houses.bedrooms;
   byId("confidence-filter").hidden = !houses.confidence;
-  say(houses.price.length);
+  if (!houses.view) say(houses.price.length);
 };

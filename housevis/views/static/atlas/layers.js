@@ -1,10 +1,10 @@
 "use strict";
 
-/* Layers: pictures of the houses as ground, attention and value maps on top, and how strongly these show. */
+/* Layers: what lies under the houses, attention and value maps on top and how strongly they show, parcels. */
 
 housevis.GROUND_ZOOM = 15;
 housevis.OVERLAY_ZOOM = 17;
-housevis.layers = { pictures: false, all: false, overlay: "attention", opacity: 0.75 };
+housevis.layers = { pictures: false, all: false, parcels: false, overlay: "attention", opacity: 0.75 };
 housevis.ground = new Map();
 housevis.spread = new Map();
 
@@ -39,6 +39,7 @@ housevis.rowsInView = function (zoom, most) {
 
 housevis.drawLayers = function () {
   const { pictures, all, overlay } = housevis.layers;
+  housevis.sayZoom();
   if (!housevis.houses.pictures) return;
   housevis.keepInStep(housevis.ground, pictures ? housevis.rowsInView(housevis.GROUND_ZOOM, 500) : new Set(),
     (row) => housevis.detail(row).then((detail) => (detail.picture
@@ -47,7 +48,6 @@ housevis.drawLayers = function () {
   wanted.delete(housevis.state.selected);
   housevis.keepInStep(housevis.spread, wanted, (row) => housevis.overlaysOf(row).then((overlays) =>
     housevis.overlayLayer(overlays, "overlays")));
-  housevis.sayZoom();
 };
 
 /* The chosen overlay of a house as a layer that lies where it lies on the ground; null where there is none. */
@@ -69,9 +69,15 @@ housevis.sayZoom = function () {
   const far = [];
   if (housevis.layers.pictures && zoom < housevis.GROUND_ZOOM) far.push("the pictures");
   if (housevis.layers.all && housevis.layers.overlay !== "none" && zoom < housevis.OVERLAY_ZOOM) far.push("the overlays");
+  if (housevis.layers.parcels && zoom < housevis.PARCEL_ZOOM) far.push("the parcels");
   const hint = document.getElementById("zoom-hint");
-  hint.textContent = far.length ? `Zoom in to see ${far.join(" and ")}.` : "";
-  hint.hidden = !far.length;
+  if (!hint) return;
+  const words = [
+    far.length ? `Zoom in to see ${far.join(", ").replace(/, ([^,]*)$/, " and $1")}.` : "",
+    housevis.parcels.problem ? "Some parcels could not be read: the files in data/ belong to the page." : "",
+  ].filter(Boolean).join(" ");
+  hint.textContent = words;
+  hint.hidden = !words;
 };
 
 /* Three choices and a slider, in the panel and on the card alike; `place` tells their names apart. */
@@ -137,24 +143,45 @@ housevis.chooseOverlay = function (kind) {
   housevis.followControls();
 };
 
+/* Imagery under the houses: the base map where there is one, else the pictures of the houses in view. */
+housevis.showGround = function (wanted) {
+  document.body.classList.toggle("on-imagery", wanted);
+  if (housevis.houses.pictures.baseMap) housevis.showBaseMap(wanted);
+  else housevis.layers.pictures = wanted;
+  housevis.dots.redraw();
+  housevis.drawLayers();
+};
+
 housevis.startLayers = function () {
-  const { pictures } = housevis.houses;
-  if (!pictures) return;
+  const { pictures, parcels } = housevis.houses;
   const byId = (name) => document.getElementById(name);
+  housevis.map.on("moveend", housevis.drawLayers);
+  if (parcels) {
+    housevis.map.createPane("parcels").style.zIndex = 365;
+    if (parcels.attribution) {
+      housevis.map.attributionControl.addAttribution(
+        housevis.element("span", {}, `Parcels: ${parcels.attribution}`).innerHTML);
+    }
+    const lines = byId("parcels");
+    lines.checked = true;
+    lines.addEventListener("change", function () {
+      housevis.showParcels(lines.checked);
+      housevis.sayZoom();
+    });
+    housevis.showParcels(true);
+    housevis.sayZoom();
+  }
+  if (!pictures) return;
   byId("overlay-place").append(housevis.overlayControls("map"));
   const base = byId("base");
-  base.checked = housevis.layers.pictures = pictures.baseMap;
-  base.addEventListener("change", function () {
-    housevis.layers.pictures = base.checked;
-    housevis.drawLayers();
-  });
+  base.checked = pictures.baseMap;
+  base.addEventListener("change", () => housevis.showGround(base.checked));
   const all = byId("all-overlays");
   all.checked = false;
   all.addEventListener("change", function () {
     housevis.layers.all = all.checked;
     housevis.drawLayers();
   });
-  housevis.map.on("moveend", housevis.drawLayers);
-  housevis.drawLayers();
+  housevis.showGround(base.checked);
   housevis.followControls();
 };

@@ -24,21 +24,27 @@ housevis.clusterIcon = function (cluster) {
   const rows = cluster.getAllChildMarkers().map((marker) => marker.options.icon.options.row);
   const counts = colours.concat(housevis.UNKNOWN).map(() => 0);
   for (const row of rows) counts[Math.min(housevis.classes[row], colours.length)] += 1;
+  return housevis.ringIcon(counts, rows.length, housevis.saidOf(rows));
+};
+
+/* The icon of a ring: houses per class with the unknown last, how many together, and what is said of them. */
+housevis.ringIcon = function (counts, count, said) {
+  const { colours } = housevis.houses.modes[housevis.state.colourBy];
   let done = 0;
   const parts = [];
-  counts.forEach(function (count, index) {
-    if (!count) return;
-    const from = (360 * done) / rows.length;
-    done += count;
-    parts.push(`${colours[index] || housevis.UNKNOWN} ${from}deg ${(360 * done) / rows.length}deg`);
+  counts.forEach(function (part, index) {
+    if (!part) return;
+    const from = (360 * done) / count;
+    done += part;
+    parts.push(`${colours[index] || housevis.UNKNOWN} ${from}deg ${(360 * done) / count}deg`);
   });
-  const size = Math.round(56 + 4 * Math.log10(rows.length));
-  const number = rows.length.toLocaleString("en-US");
+  const size = Math.round(56 + 4 * Math.log10(count));
+  const number = count.toLocaleString("en-US");
   return L.divIcon({
     className: "ring",
     iconSize: [size, size],
     html: `<span style="background:conic-gradient(${parts.join(",")})"></span>` +
-      `<b><span class="unseen">${housevis.mode().statistic} </span>${housevis.saidOf(rows)}` +
+      `<b><span class="unseen">${housevis.mode().statistic} </span>${said}` +
       `<small>${number}<span class="unseen"> houses, press to zoom in</span></small></b>`,
   });
 };
@@ -47,6 +53,10 @@ housevis.clusterIcon = function (cluster) {
 housevis.DotLayer = L.GridLayer.extend({
   initialize: function (options) {
     L.GridLayer.prototype.initialize.call(this, options);
+    this.place();
+  },
+  /* Note where the houses are; again when more of them are known. */
+  place: function () {
     this._points = housevis.houses.price.map(function (_, row) {
       const point = L.CRS.EPSG3857.latLngToPoint(L.latLng(housevis.place(row)), 0);
       return [point.x, point.y];
@@ -60,6 +70,9 @@ housevis.DotLayer = L.GridLayer.extend({
     pen.scale(ratio, ratio);
     const scale = 2 ** coords.z;
     const radius = Math.min(5, Math.max(1.5, (coords.z - 8) * 0.55));
+    const rim = document.body.classList.contains("on-imagery");
+    pen.strokeStyle = "#ffffff";
+    pen.lineWidth = Math.min(1, radius / 4);
     for (let row = 0; row < this._points.length; row += 1) {
       const x = this._points[row][0] * scale - coords.x * size.x;
       const y = this._points[row][1] * scale - coords.y * size.y;
@@ -69,20 +82,23 @@ housevis.DotLayer = L.GridLayer.extend({
       pen.beginPath();
       pen.arc(x, y, radius, 0, 2 * Math.PI);
       pen.fill();
+      if (rim) pen.stroke();
     }
     return tile;
   },
 });
 
-/* Called by the page when the map and its cluster group exist: load the houses and put them on it. */
+/* Called by the page when the map and its cluster group exist: load the houses and put them on it. The table of
+   all houses, or, from a server of many, what a page needs to ask for those in view. */
 housevis.start = function (map, cluster) {
   housevis.map = map;
   housevis.cluster = cluster;
   map.setView([0, 0], 2);
   map.getContainer().setAttribute("role", "main");
   map.getContainer().setAttribute("aria-label", "Map of sold houses");
-  housevis.load("data/houses.js").then(function () {
-    if (!housevis.houses) throw new Error("The file data/houses.js beside this page is damaged.");
+  const source = (housevis.server && housevis.server.view) || "data/houses.js";
+  housevis.load(source).then(function () {
+    if (!housevis.houses) throw new Error(`The file ${source} beside this page is damaged.`);
     /* One frame for the browser to paint the page before the houses are sorted into clusters. */
     return new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
   }).then(housevis.begin).catch(housevis.showFailure);
@@ -100,14 +116,16 @@ housevis.begin = function () {
   const panes = { ground: 250, dots: 300, picture: 350, overlays: 355, attention: 360 };
   for (const [name, height] of Object.entries(panes)) map.createPane(name).style.zIndex = height;
 
-  const places = housevis.houses.price.map((_, row) => housevis.place(row));
-  map.fitBounds(L.latLngBounds(places), {
-    animate: false, maxZoom: 17,
-    paddingTopLeft: [window.innerWidth > 900 ? 320 : 24, 64], paddingBottomRight: [24, 24],
-  });
   cluster.options.iconCreateFunction = housevis.clusterIcon;
-  housevis.markers = places.map((place, row) => L.marker(place, { icon: new housevis.PinIcon({ row: row }) }));
-  cluster.on("click", (event) => housevis.open(event.layer.options.icon.options.row));
+  cluster.on("click keypress", function (event) {
+    if (event.type === "click" || event.originalEvent.key === "Enter") housevis.open(event.layer.options.icon.options.row);
+  });
+  if (housevis.houses.view) {
+    housevis.startViewport();
+  } else {
+    housevis.markers = housevis.houses.price.map((_, row) => housevis.markerOf(row));
+    housevis.fit(housevis.markers.map((marker) => marker.getLatLng()));
+  }
   housevis.classify();
   housevis.sift();
   housevis.cluster.addLayers(housevis.markers);
@@ -119,6 +137,16 @@ housevis.begin = function () {
   window.addEventListener("hashchange", housevis.openFromAddress);
   housevis.openFromAddress();
   performance.mark("housevis-ready");
+};
+
+housevis.markerOf = (row) => L.marker(housevis.place(row), { icon: new housevis.PinIcon({ row: row }) });
+
+/* Show an area beside the panel. */
+housevis.fit = function (area) {
+  housevis.map.fitBounds(L.latLngBounds(area), {
+    animate: false, maxZoom: 17,
+    paddingTopLeft: [window.innerWidth > 900 ? 320 : 24, 64], paddingBottomRight: [24, 24],
+  });
 };
 
 /* The page without its data: what is wrong, and what helps. */
@@ -135,7 +163,7 @@ housevis.showFailure = function (problem) {
 housevis.refill = function () {
   const count = housevis.sift();
   housevis.cluster.clearLayers();
-  housevis.cluster.addLayers(housevis.markers.filter((_, row) => housevis.kept[row]));
+  housevis.cluster.addLayers(housevis.markers.filter((_, row) => housevis.kept[row] && row !== housevis.state.selected));
   housevis.dots.redraw();
   housevis.drawLayers();
   return count;

@@ -1,133 +1,138 @@
 "use strict";
 
-/* A house that is not among the sold ones: a form for a spot of the map, where a server can reckon its estimate. */
+/* A house that is not among the sold ones: its spot, the question to the server, and what goes wrong. */
 
 housevis.ASKED_ZOOM = 14;
+
+/* What was asked last, so that the browser's back button leads back to its answer. */
+housevis.asked = { place: null, body: null, house: null };
 
 /* Listen for a press on an empty spot; only a server reckons estimates, so without one nothing happens. */
 housevis.startNewHouses = function () {
   if (!housevis.server) return;
+  document.getElementById("shown").parentElement.before(housevis.element("p", { class: "hint" },
+    "Press a spot without a house, near enough, to have one estimated there."));
   housevis.map.on("click", function (event) {
     if (housevis.map.getZoom() >= housevis.ASKED_ZOOM) housevis.newHouse([event.latlng.lat, event.latlng.lng]);
   });
 };
 
-/* Put a question to the server; its refusal is an error that keeps what the server said. */
-housevis.askServer = function (path, question) {
-  return window.fetch(`${housevis.server.api}${path}`, {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(question),
-  }).then((response) => response.json().then(function (answer) {
-    if (response.ok) return answer;
-    const problem = new Error(typeof answer.detail === "string" ? answer.detail : "The server refused this question.");
-    problem.answer = answer;
-    throw problem;
-  }), function () {
-    throw new Error("The server does not answer.");
-  });
-};
-
-/* Open the form of a spot; the server says which attributes its model needs. */
+/* Open the form of a spot, which gets an address of its own. */
 housevis.newHouse = function (place) {
-  housevis.close();
-  if (housevis.placeMark) housevis.placeMark.remove();
-  housevis.placeMark = L.circleMarker(place, {
-    pane: "picture", className: "map-spot", radius: 9, interactive: false,
-  }).addTo(housevis.map);
-  const element = housevis.element;
-  const card = document.getElementById("card");
-  const body = element("div", {}, element("p", {}, "Asking the server…"));
-  card.replaceChildren(
-    element("header", { class: "card-head" },
-      element("div", {}, element("h2", {}, "Estimate a house here"),
-        element("p", {}, `latitude ${place[0].toFixed(5)}, longitude ${place[1].toFixed(5)}`)),
-      housevis.closeButton()), body);
-  card.hidden = false;
-  document.body.classList.add("has-card");
-  card.focus({ preventScroll: true });
-  const question = { latitude: place[0], longitude: place[1], attributes: {} };
-  const asked = housevis.server.attributes;
-  if (asked && asked.length) {
-    body.replaceChildren(housevis.newHouseForm(question, asked, body));
-    return Promise.resolve();
+  const hash = `#place=${place.map((degrees) => degrees.toFixed(6)).join(",")}`;
+  if (window.location.hash === hash) housevis.openFromAddress();
+  else window.location.hash = hash;
+};
+
+housevis.showNewHouse = function (place) {
+  const { asked } = housevis;
+  const known = asked.body && asked.place.every((part, at) => part === place[at]);
+  housevis.clearOpened();
+  if (!known) {
+    const body = housevis.element("div", { class: "new-house" });
+    Object.assign(asked, { place: place, body: body, house: housevis.spotHouse(place) });
+    housevis.startForm(place, body);
   }
-  return housevis.askServer("estimate", question).then(
-    (answer) => body.replaceChildren(...housevis.newHouseAnswer(answer)),
+  housevis.opened.house = asked.house;
+  const card = housevis.openCard("Estimate a house here",
+    `Latitude ${place[0].toFixed(5)}, longitude ${place[1].toFixed(5)}`, asked.body);
+  card.setAttribute("aria-busy", "false");
+  card.focus({ preventScroll: true });
+  housevis.drawNewHouse();
+};
+
+/* A spot of which nothing is known yet; see housevis.opened. */
+housevis.spotHouse = (place) => ({
+  row: null, place: place, name: "the new house", picture: null, overlays: null, status: "", valueStatus: "",
+});
+
+housevis.drawNewHouse = function () {
+  if (housevis.opened.house !== housevis.asked.house) return;
+  if (housevis.opened.house.picture) housevis.drawOnMap();
+  else {
+    housevis.map.invalidateSize({ animate: false, pan: false });
+    housevis.drawSelected();
+  }
+  if (housevis.houses.pictures) housevis.followControls();
+};
+
+/* The form; where the page does not know what has to be asked, the server's refusal says it. */
+housevis.startForm = function (place, body) {
+  const question = { latitude: place[0], longitude: place[1], attributes: {} };
+  const fields = housevis.server.attributes;
+  if (fields && fields.length) {
+    body.replaceChildren(housevis.newHouseForm(question, fields, body));
+    return;
+  }
+  body.replaceChildren(housevis.element("p", { class: "status", role: "status" }, "Asking the server…"));
+  housevis.askServer("estimate", question).then(
+    (answer) => housevis.showAnswer(answer, body, null),
     function (problem) {
-      const missing = problem.answer && problem.answer.missing;
-      body.replaceChildren(missing ? housevis.newHouseForm(question, missing, body)
-        : element("p", { class: "problem", role: "alert" }, problem.message));
+      if (problem.missing) body.replaceChildren(housevis.newHouseForm(question, problem.missing, body));
+      else body.replaceChildren(housevis.refusal(problem), housevis.againButton(() => housevis.startForm(place, body)));
     });
 };
 
-/* Every attribute that the model needs is asked for; what is not known has to be said. */
-housevis.newHouseForm = function (question, fields, body) {
-  const element = housevis.element;
-  const inputs = fields.map(function (field) {
-    const unit = field.unit === "m2" ? housevis.houses.squareMetres : 1;
-    const range = [field.lowest, field.highest].map((value) => Math.round((100 * value) / unit) / 100);
-    const input = element("input", { type: "number", step: "any", name: field.name, required: true });
-    const unknown = element("input", {
-      type: "checkbox", onchange: function () { input.disabled = unknown.checked; input.required = !unknown.checked; },
+/* Put a question to the server. An error says why there is no answer, in words that help. */
+housevis.askServer = async function (path, question) {
+  let response;
+  try {
+    response = await window.fetch(`${housevis.server.api}${path}`, {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(question),
     });
-    const words = field.unit === "m2" ? `${field.label}, ${housevis.areaUnitWords()}` : field.label;
-    const line = element("div", { class: "asked" },
-      element("label", {}, element("span", {}, words), input),
-      element("label", { class: "check" }, unknown, element("span", {}, "not known")),
-      element("small", {}, `sold houses: ${range[0].toLocaleString("en-US")} to ${range[1].toLocaleString("en-US")}`));
-    return { line: line, read: () => [field.name, unknown.checked ? null : Number(input.value) * unit] };
-  });
-  const problem = element("p", { class: "problem", role: "alert", hidden: true });
-  const send = element("button", { type: "submit", class: "action" }, "Estimate");
-  return element("form", {
-    onsubmit: function (event) {
-      event.preventDefault();
-      send.disabled = true;
-      problem.hidden = true;
-      const attributes = Object.fromEntries(inputs.map((each) => each.read()));
-      housevis.askServer("estimate", { ...question, attributes: attributes }).then(function (answer) {
-        body.replaceChildren(...housevis.newHouseAnswer(answer));
-        document.getElementById("card").scrollTop = 0;
-      }, function (refused) {
-        problem.textContent = refused.message;
-        problem.hidden = false;
-      }).finally(() => { send.disabled = false; });
+  } catch (problem) {
+    throw new Error("The server does not answer. It may have been stopped, or the connection to it is lost. "
+      + "What you entered stays here.");
+  }
+  const answer = await response.json().catch(() => null);
+  if (response.ok && answer) return answer;
+  const told = answer && typeof answer.detail === "string" ? answer.detail : "";
+  const wait = Number(response.headers.get("retry-after")) || 5;
+  const words = response.status === 429 ? `Too many questions came from this address. Try again in ${wait} seconds.`
+    : response.status === 503 ? `${told || "The server cannot answer now."} Nothing you entered is lost.`
+      : response.status === 401 ? "The server wants its token again: load this page anew."
+        : told || `The server's answer could not be read (status ${response.status}).`;
+  throw Object.assign(new Error(words), { missing: answer && answer.missing });
+};
+
+housevis.refusal = (problem) => housevis.element("div", { class: "problem", role: "alert" },
+  housevis.element("b", {}, "No estimate"), housevis.element("p", {}, problem.message));
+
+housevis.againButton = (again) => housevis.element("button", { type: "button", class: "action", onclick: again }, "Try again");
+
+/* What an answer shows of the picture; its maps lie where the picture lies. */
+housevis.estimatedHouse = function (answer) {
+  const { picture, attention, value_map: value } = answer;
+  const none = housevis.spotHouse(housevis.asked.place);
+  if (!picture) return { ...none, status: "no imagery", valueStatus: "no imagery" };
+  const overlays = { bounds: picture.bounds };
+  if (attention && attention.image) overlays.attention = attention.image;
+  if (value && value.image) overlays.value = value.image;
+  return {
+    ...none,
+    picture: {
+      file: picture.image, bounds: picture.bounds, house: picture.house, missingTiles: picture.missing_tiles,
+      attribution: picture.attribution,
     },
-  }, element("p", { class: "note" }, "Nothing is filled in for you. What is not known makes the estimate less sure."),
-  inputs.map((each) => each.line), problem, send);
+    overlays: overlays,
+    status: attention ? attention.status : "",
+    valueStatus: value ? value.status : "",
+  };
 };
 
-housevis.newHouseAnswer = function (answer) {
-  const element = housevis.element;
-  const drivers = answer.drivers.map(({ name, amount }) => [housevis.driverName(name), amount])
-    .sort((one, other) => Math.abs(other[1]) - Math.abs(one[1]));
-  const largest = Math.max(1, ...drivers.map((driver) => Math.abs(driver[1])));
-  const outside = Object.keys(answer.outside_training);
-  const notes = answer.notes.concat(
-    outside.length ? [`Beyond all sales that the model learned from: ${outside.map(housevis.driverName).join(", ")}.`] : [],
-    answer.unknown.length ? [`Not known: ${answer.unknown.map(housevis.driverName).join(", ")}.`] : [],
-    answer.confidence_reasons.length ? [`Less sure because: ${answer.confidence_reasons.join("; ")}.`] : []);
-  return [
-    element("section", { "aria-label": "Estimate" },
-      element("dl", { class: "amounts" }, element("div", {}, element("dt", {}, "Estimate"),
-        element("dd", {}, housevis.rounded(answer.estimate)), element("dd", { class: "small" }, `on ${answer.valuation_date}`))),
-      element("p", { class: "range-words" },
-        `${Math.round(answer.interval * 100)} % range ${housevis.rounded(answer.low, "floor")} to ${housevis.rounded(answer.high, "ceil")}`),
-      element("p", { class: "chips" },
-        answer.confidence ? element("span", { class: `chip grade-${answer.confidence}` }, `Confidence: ${answer.confidence}`) : null,
-        element("span", { class: "chip" }, "An estimate, not an appraisal"))),
-    element("section", {}, element("h3", {}, "What the estimate rests on"),
-      housevis.driverBars(drivers, largest),
-      element("p", { class: "note" }, `From a base of ${housevis.rounded(answer.base)} the bars add up to the estimate. Association, not cause.`)),
-    answer.comparables.length ? element("section", {}, element("h3", {}, "Sales that support it"),
-      element("ul", { class: "bars" }, answer.comparables.map((sale) => element("li", { class: "sale" },
-        element("b", {}, `House ${sale.house_id}`), ` ${housevis.money(sale.price)}, ${sale.sale_date}, ${housevis.metres(sale.metres)} away`,
-        element("small", {}, sale.why))))) : null,
-    notes.length ? element("section", {}, notes.map((words) => element("p", { class: "note" }, words))) : null,
-  ].filter(Boolean);
-};
-
-/* A driver or an attribute in words. */
-housevis.driverName = function (name) {
-  const words = name.replace(/_m2$/, "").replaceAll("_", " ");
-  return words[0].toUpperCase() + words.slice(1);
+/* Show an answer in place of the form, which comes back as it was left. */
+housevis.showAnswer = function (answer, body, form) {
+  if (body !== housevis.asked.body || housevis.opened.house !== housevis.asked.house) return;
+  housevis.opened.house = housevis.asked.house = housevis.estimatedHouse(answer);
+  body.replaceChildren(...housevis.newHouseAnswer(answer), form ? housevis.element("button", {
+    type: "button", class: "action action-second",
+    onclick: function () {
+      body.replaceChildren(form);
+      form.querySelector("input").focus();
+    },
+  }, "Change what the house has") : "");
+  const card = document.getElementById("card");
+  card.scrollTop = 0;
+  card.focus({ preventScroll: true });
+  housevis.drawNewHouse();
 };

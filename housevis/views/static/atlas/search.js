@@ -37,25 +37,34 @@ housevis.goTo = function (place) {
   housevis.map.setView(place, 17, { animate: false });
 };
 
+housevis.MOST_FOUND = 8;
+
+/* The sales with a text in their id or address, those that begin with it first. */
+housevis.find = function (text) {
+  const { house, address } = housevis.houses;
+  const most = housevis.MOST_FOUND;
+  housevis.names = housevis.names
+    || house.map((name, row) => `${name} ${address ? address[row] || "" : ""}`.toLowerCase());
+  const first = [];
+  const rest = [];
+  for (let row = 0; row < housevis.names.length && first.length < most; row += 1) {
+    const at = housevis.names[row].indexOf(text);
+    if (at === 0) first.push(row);
+    else if (at > 0 && rest.length < most) rest.push(row);
+  }
+  return first.concat(rest).slice(0, most);
+};
+
 housevis.startSearch = function (field, list) {
   const { houses } = housevis;
   const kinds = houses.address ? "Id, address or coordinates" : "Id or coordinates";
   field.placeholder = kinds;
   document.querySelector("label[for=search]").textContent = `Search by ${kinds.toLowerCase()}`;
-  const names = houses.house.map((house, row) =>
-    `${house} ${houses.address ? houses.address[row] || "" : ""}`.toLowerCase());
-  const most = 8;
-  const find = function (text) {
-    const first = [];
-    const rest = [];
-    for (let row = 0; row < names.length && first.length < most; row += 1) {
-      const at = names[row].indexOf(text);
-      if (at === 0) first.push(row);
-      else if (at > 0 && rest.length < most) rest.push(row);
-    }
-    return first.concat(rest).slice(0, most);
+  let asked = null;
+  const hide = function () {
+    asked = null;
+    list.hidden = true;
   };
-  const hide = function () { list.hidden = true; };
   const choose = function (row) {
     hide();
     housevis.open(row);
@@ -63,14 +72,14 @@ housevis.startSearch = function (field, list) {
   const entry = (action, ...words) => housevis.element("li", {},
     housevis.element("button", { type: "button", onclick: action }, ...words));
   const houseEntry = (row, more) => entry(() => choose(row),
-    housevis.element("b", {}, houses.house[row]),
-    houses.address && houses.address[row] ? ` ${houses.address[row]}` : null,
+    housevis.element("b", {}, housevis.given(houses.house[row])),
+    ...(houses.address && houses.address[row] ? [" ", housevis.given(houses.address[row])] : []),
     housevis.element("small", {}, `${more || ""}${housevis.money(houses.price[row])} · ${housevis.date(houses.day[row])}`));
   const go = function (place) {
     hide();
     housevis.goTo(place);
   };
-  const entries = function (text) {
+  const entries = async function (text) {
     const place = housevis.coordinates(text);
     if (place) {
       return [
@@ -78,20 +87,24 @@ housevis.startSearch = function (field, list) {
           housevis.element("small", {}, `latitude ${place[0]}, longitude ${place[1]}`)),
         housevis.server ? entry(() => { hide(); housevis.goTo(place); housevis.newHouse(place); },
           housevis.element("b", {}, "Estimate a house here")) : null,
-        ...housevis.nearest(place, 4).map(([row, metres]) => houseEntry(row, `${housevis.metres(metres)} away · `)),
+        ...(await housevis.nearest(place, 4)).map(([row, metres]) => houseEntry(row, `${housevis.metres(metres)} away · `)),
       ].filter(Boolean);
     }
-    return find(text).map((row) => houseEntry(row));
+    return (await housevis.find(text)).map((row) => houseEntry(row));
   };
-  const show = function () {
+  const show = async function () {
     const text = field.value.trim().toLowerCase();
     if (!text) return hide();
-    const found = entries(text);
+    asked = text;
+    const found = await entries(text).catch((problem) => [
+      housevis.element("li", { class: "none" }, problem.message)]);
+    if (asked !== text) return undefined;
     document.getElementById("found-count").textContent = `${found.length || "No"} result${found.length === 1 ? "" : "s"}`;
     list.replaceChildren(...(found.length ? found : [housevis.element("li", { class: "none" },
       houses.address ? "No house has this in its id or address. " : "No house has this in its id; no addresses were supplied. ",
       "A place is found by its coordinates, as in 47.61, −122.33.")]));
     list.hidden = false;
+    return list.querySelector("button");
   };
   field.value = "";
   field.disabled = false;
@@ -103,11 +116,7 @@ housevis.startSearch = function (field, list) {
       event.preventDefault();
       list.querySelector("button").focus();
     }
-    if (event.key === "Enter" && field.value.trim()) {
-      show();
-      const best = list.querySelector("button");
-      if (best) best.click();
-    }
+    if (event.key === "Enter") show().then((best) => best && best.click());
   });
   list.addEventListener("keydown", function (event) {
     const item = event.target.closest("li");

@@ -16,6 +16,27 @@ housevis.element = function (tag, attributes, ...children) {
   return made;
 };
 
+/* What a part of an address says; as it is written where it is not validly percent-encoded. */
+housevis.decoded = function (written) {
+  try {
+    return decodeURIComponent(written);
+  } catch (problem) {
+    return written;
+  }
+};
+
+/* Text of listings: its own writing direction, whatever the words around it. */
+housevis.given = (text) => housevis.element("bdi", {}, text);
+
+/* The same where there are no elements, as in a title: between invisible marks, if the text needs them. */
+housevis.isolated = function (text) {
+  return /[\u0590-\u08ff\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufefc]|[\ud802-\ud83b]/.test(text)
+    ? `\u2068${text}\u2069` : text;
+};
+
+/* What a house is called: its address, else its id. */
+housevis.named = (house, address) => (address ? [housevis.given(address)] : ["House ", housevis.given(house)]);
+
 housevis.money = function (amount) {
   return new Intl.NumberFormat("en-US", {
     style: "currency", currency: housevis.houses.currency, currencyDisplay: "narrowSymbol",
@@ -98,8 +119,10 @@ housevis.receiveOverlays = function (number, overlays) {
 };
 
 /* What one chunk of `kind` says of one sale; every chunk is loaded once, and again only after a failure. */
-housevis.fromChunk = function (kind, row) {
-  const size = housevis.houses.chunkSize;
+housevis.fromChunk = function (kind, known) {
+  const { chunkSize: size, mapRow } = housevis.houses;
+  const row = mapRow ? mapRow[known] : known;
+  if (row === null) return Promise.reject(new Error("The map was built without this house."));
   const name = `${kind}-${Math.floor(row / size)}`;
   if (!housevis.chunks.has(name)) {
     const chunk = { content: null };

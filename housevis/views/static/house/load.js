@@ -39,20 +39,16 @@ housevis.house = function (house) {
 housevis.wantedHouse = function () {
   const written = window.location.hash.slice(1);
   if (!written) return null;
-  try {
-    return decodeURIComponent(written);
-  } catch (problem) {
-    return written;
-  }
+  return housevis.decoded(written);
 };
 
 housevis.houseLink = function (house) {
   return `#${encodeURIComponent(house)}`;
 };
 
-/* What a house is called: its address, else its id; its own writing direction whatever the page's. */
+/* What a house is called, as an element. */
 housevis.houseName = function (house) {
-  return housevis.element("bdi", {}, house.address || `House ${house.house_id}`);
+  return housevis.element("span", {}, housevis.named(house.house_id, house.address));
 };
 
 /* A day such as 2015-03-02 in words. */

@@ -65,7 +65,8 @@ housevis.showHouse = function (again) {
     main.replaceChildren(...housevis.houseParts(house));
     main.setAttribute("aria-busy", "false");
     document.getElementById("actions").hidden = false;
-    document.title = `${house.address || `House ${house.house_id}`}: ${housevis.fourDigits(house.estimate)}`;
+    const name = house.address ? housevis.isolated(house.address) : `House ${housevis.isolated(house.house_id)}`;
+    document.title = `${name}: ${housevis.fourDigits(house.estimate)}`;
     window.scrollTo(0, 0);
     if (again) document.getElementById("name").focus({ preventScroll: true });
   }, function (problem) {
