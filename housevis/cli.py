@@ -47,6 +47,7 @@ for command in (
     results.remove,
     records.runs,
     results.serve,
+    results.publish,
     results.estimate,
 ):
     app.command()(command)

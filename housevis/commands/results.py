@@ -165,6 +165,17 @@ def serve(
     pipeline.serve(runs, run_names, host=host, port=port, imagery=imagery, limits=limits)
 
 
+def publish(
+    run_name: Annotated[str, typer.Argument(help="Name or id of a run.", metavar="RUN")],
+    out: Annotated[Path, typer.Option(help="Folder to write.", metavar="FOLDER")] = Path("site"),
+    runs: RunsFolder = Path("runs"),
+) -> None:
+    """Agents: write a run's map, house pages and report as a folder for any static host."""
+    from housevis import pipeline
+
+    show(pipeline.publish(runs, run_name, out))
+
+
 def estimate(
     listings: Annotated[Path, typer.Argument(help="Listings file; needs no price.", metavar="LISTINGS")],
     run_name: RunName,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from housevis.pipeline.house_pages import house_report
     from housevis.pipeline.new_houses import estimate, explain_listings
     from housevis.pipeline.pages import atlas
+    from housevis.pipeline.publishing import publish
     from housevis.pipeline.ratio_studies import export_ratio_studies
     from housevis.pipeline.removal import plan_removal, remove
     from housevis.pipeline.report_page import report
@@ -51,6 +52,7 @@ _MODULES = {
     "plan_tiles": "data_steps",
     "plan_removal": "removal",
     "preview_ingest": "data_steps",
+    "publish": "publishing",
     "remove": "removal",
     "report": "report_page",
     "run": "running",
@@ -81,6 +83,7 @@ __all__ = [
     "plan_removal",
     "plan_tiles",
     "preview_ingest",
+    "publish",
     "remove",
     "report",
     "run",

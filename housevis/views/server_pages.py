@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hmac
 import html
 import re
@@ -21,25 +20,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from housevis.core.errors import HousevisError
 from housevis.views.atlas_manifest import MANIFEST, read_manifest
+from housevis.views.integrity import SERVER_SCRIPT, with_integrity
 from housevis.views.map_table import view_settings
 from housevis.views.served import ServedRun, ShelvedRun
 from housevis.views.server_cache import mark_of, marked
 from housevis.views.server_guard import COOKIE, SIGN_IN, session_of
 from housevis.views.words import script_json
 
-SERVER_SCRIPT: Final = "server.js"
-"""The script by which a page notices the server; on disk it says that there is none."""
-
 VIEW_SCRIPT: Final = "view.js"
 """The script that a page of many houses loads in place of their whole table; no file of the map."""
 
 WHOLE_TABLE: Final = 50_000
 """Up to so many houses a page loads the whole table and filters at once; of more it asks for viewports."""
-
-_NAMED: Final = re.compile(
-    rb'<(?:script(?=[^>]*\ssrc="(?P<script>[^":?#]+)")|link(?=[^>]*\srel="stylesheet")'
-    rb'(?=[^>]*\shref="(?P<style>[^":?#]+)"))(?![^>]*\sintegrity=)'
-)
 
 
 class AtlasFiles(StaticFiles):
@@ -74,7 +66,7 @@ class AtlasFiles(StaticFiles):
             raise HTTPException(404)
         found = await super().get_response(path, scope)
         if isinstance(found, FileResponse) and Path(found.path).suffix == ".html":
-            page = self._with_hashes(Path(found.path))
+            page = with_integrity(Path(found.path), self._folder, self._hashes())
             return marked(request, mark_of(page), lambda: page, "text/html")
         return found
 
@@ -89,20 +81,6 @@ class AtlasFiles(StaticFiles):
         if not _asks_for_viewports(run, self._whole_table):
             raise HTTPException(404)
         return f"housevis.houses={script_json(view_settings(run.map_settings, run.viewport))};\n".encode()
-
-    def _with_hashes(self, page: Path) -> bytes:
-        def add(found: re.Match[bytes]) -> bytes:
-            name = (found["script"] or found["style"]).decode()
-            beside = (page.parent / name).resolve()
-            if name == SERVER_SCRIPT or not beside.is_relative_to(self._folder.resolve()):
-                return found[0]
-            digest = hashes.get(beside.relative_to(self._folder.resolve()).as_posix())
-            if digest is None:
-                return found[0]
-            return found[0] + b' integrity="sha256-' + base64.b64encode(bytes.fromhex(digest)) + b'"'
-
-        hashes = self._hashes()
-        return _NAMED.sub(add, page.read_bytes())
 
     def _hashes(self) -> dict[str, str]:
         """Script or style -> its SHA-256 in hex, as the manifest says; read again when that changes."""
