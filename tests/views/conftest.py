@@ -288,6 +288,12 @@ BARE_NOTICE = "Alderbrook is a fictional town."
 
 
 @pytest.fixture(scope="session")
+def many_houses() -> AtlasData:
+    """A larger town of the same kind, without pictures."""
+    return replace(make_atlas_data(900, run_id="many"), pictures=None)
+
+
+@pytest.fixture(scope="session")
 def bare_atlas_data() -> AtlasData:
     """The made-up town in a run of attributes alone."""
     data = make_atlas_data(pictures=1)
