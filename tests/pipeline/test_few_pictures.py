@@ -125,4 +125,4 @@ def test_half_of_the_houses_with_pictures_go_the_whole_way(
     figures = run.metrics()
     assert figures["pictures"]["later_sales_without_picture"] == int((~pictured & later).sum())
     statuses = "".join(path.read_text() for path in (run.atlas / "data").glob("details-*.js"))
-    assert statuses.count('"no imagery"') == int((~pictured).sum())
+    assert statuses.count('"status":"no imagery"') == int((~pictured).sum())
