@@ -300,7 +300,7 @@ def _overview(parts: Iterable[tuple[mercantile.Tile, Path]], step: int) -> bytes
         small = _small(path.read_bytes(), side)
         if small is not None:
             canvas.paste(small, ((part.x & mask) * side, (part.y & mask) * side))
-    if canvas.getextrema()[3] == (255, 255):
+    if canvas.getchannel("A").getextrema() == (255, 255):
         canvas = canvas.convert("RGB")
     file = io.BytesIO()
     canvas.save(file, "WEBP", quality=_QUALITY, method=_METHOD)
