@@ -71,7 +71,8 @@ housevis.show = function (row) {
     const card = housevis.openCard("This house could not be loaded", "",
       housevis.element("div", { class: "problem", role: "alert" },
         housevis.element("p", {}, problem.message),
-        housevis.element("p", {}, "The files in data/ belong to the page: keep the folder together.")),
+        housevis.element("p", {}, housevis.server ? "The server may have stopped, or your session has ended: load the page again."
+          : "The files in data/ belong to the page: keep the folder together.")),
       housevis.element("button", { type: "button", class: "action", onclick: () => housevis.show(row) }, "Try again"));
     card.setAttribute("aria-busy", "false");
     card.focus({ preventScroll: true });
