@@ -298,6 +298,9 @@ def test_both_columns_end_together_with_little_empty_room(desktop, house_folder)
     assert abs(ends[0] - ends[1]) < 200
     assert [columns[0][0][1], columns[1][0][1]] == ["answer", "picture"]
     assert "latitude " in page.locator(".head p").inner_text().lower()
+    assert re.fullmatch(
+        r"index\.html#sale=H00013%40\d{4}-\d\d-\d\d", page.locator(".back").get_attribute("href")
+    )
     page.set_viewport_size({"width": 800, "height": 900})
     page.wait_for_function("document.querySelectorAll('.column').length === 1")
     order = [kind for _, kind in page.evaluate(BELOW)[0]]
@@ -410,9 +413,9 @@ def test_with_a_server_attributes_can_be_changed(browser, reckoner):
         page.keyboard.press("ArrowRight")
         page.wait_for_function("document.querySelector('.what-if-answer').textContent.includes('$532,500')")
         assert slider.get_attribute("aria-valuetext") == "3.25"
-        page.get_by_role("button", name="As it stands").click()
+        page.get_by_role("button", name="Undo the changes").click()
         assert "As it stands: $" in page.locator(".what-if-answer").inner_text()
-        assert page.get_by_role("button", name="As it stands").is_disabled()
+        assert page.get_by_role("button", name="Undo the changes").is_disabled()
         watched.assert_quiet()
 
 

@@ -59,6 +59,7 @@ housevis.showHouse = function (again) {
     }
     main.replaceChildren(...housevis.houseParts(house));
     housevis.arrange();
+    document.querySelector(".back").href = `index.html#sale=${encodeURIComponent(`${house.house_id}@${house.sale_date}`)}`;
     main.setAttribute("aria-busy", "false");
     document.getElementById("actions").hidden = false;
     const name = house.address ? housevis.isolated(house.address) : `House ${housevis.isolated(house.house_id)}`;
