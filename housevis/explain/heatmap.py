@@ -9,7 +9,8 @@ root: the same for all houses, and faint heat is seen to be faint, not absent.
 
 from __future__ import annotations
 
-import io
+import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +18,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from housevis.core.errors import ModelError
 
@@ -329,19 +329,24 @@ def heat_to_png(
     Raises:
         ModelError: The scale is not above 0.
     """
-    colours, opacities = _palette(signed)
-    picture = Image.fromarray(_levels(values, scale, pixels_per_cell, signed))
-    picture.putpalette(colours)
-    file = io.BytesIO()
-    picture.save(file, format="PNG", transparency=opacities, optimize=True)
-    return file.getvalue()
+    levels = _levels(values, scale, pixels_per_cell, signed)
+    height, width = levels.shape
+    lines = np.zeros((height, 1 + width), dtype=np.uint8)
+    lines[:, 1:] = levels
+    head = _png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0))
+    pixels = _png_chunk(b"IDAT", zlib.compress(lines.tobytes(), 9))
+    return b"\x89PNG\r\n\x1a\n" + head + _palette(signed) + pixels + _png_chunk(b"IEND", b"")
 
 
 @lru_cache(maxsize=2)
-def _palette(signed: bool) -> tuple[bytes, bytes]:
-    """Colours and opacities of a table as a file holds them."""
+def _palette(signed: bool) -> bytes:
+    """Colours and opacities of a table as a PNG file holds them."""
     table = signed_colour_table() if signed else colour_table()
-    return table[:, :3].tobytes(), table[:, 3].tobytes()
+    return _png_chunk(b"PLTE", table[:, :3].tobytes()) + _png_chunk(b"tRNS", table[:, 3].tobytes())
+
+
+def _png_chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def _levels(

@@ -29,7 +29,7 @@ from housevis.pipeline.project import Project
 from housevis.pipeline.results import StepResult
 from housevis.pipeline.sold import SoldHouses, current_run, load_sold_houses
 from housevis.runs import Run, read_parquet
-from housevis.views.atlas import build_atlas
+from housevis.views.atlas import AtlasReport, build_atlas
 from housevis.views.base_map import BaseMap
 from housevis.views.data import AtlasData, AtlasParcels, AtlasPictures
 from housevis.views.house_page import PAGE, build_house_pages
@@ -70,6 +70,7 @@ def atlas(project: Project) -> StepResult:
             build_house_pages(pages, run.atlas)
 
         built = build_atlas(data, run.atlas, houses)
+        said = [*said, *_base_map_lines(pictures, built)]
     seconds = time.perf_counter() - started
     figures = {
         "page": str(built.page),
@@ -87,6 +88,16 @@ def _is_built(run: Run) -> bool:
 
 def _atlas_lines(page: Path) -> list[str]:
     return [f"map: {page.resolve().as_uri()}"]
+
+
+def _base_map_lines(pictures: AtlasPictures | None, built: AtlasReport) -> list[str]:
+    """How many tiles the base map has, or why there is none that could be."""
+    if built.base_map_tiles:
+        return [f"base map: {built.base_map_tiles:,} tiles"]
+    made_of = None if pictures is None else pictures.base_map
+    if made_of is None or made_of.choice != "auto" or next(made_of.archive.tiles(made_of.zoom), None) is None:
+        return []
+    return ['no base map: the tiles lie far apart (base_map = "always" in [atlas] makes one of them)']
 
 
 def _largest_first(judged: pd.DataFrame) -> list[list[tuple[str, float]]]:

@@ -120,9 +120,6 @@ def open_run(run: Run, imagery: str | None = None) -> ServedRun:
     sales = read_supporting_sales(run)
     shown = shown_houses(run, sales)
     table = read_map_table(run.atlas)
-    shown = shown.drop(columns="address", errors="ignore")
-    shown = shown.merge(table.sales, on=["house_id", "sale_date"], how="left")
-    shown["map_row"] = shown["map_row"].fillna(-1)
     maps, scales = _maps(run, config, set(shown["house_id"]))
     sold = SoldDesk(run, config, sales, shown)
     new = EstimatingDesk(run, config, scales, imagery)
@@ -141,7 +138,7 @@ def open_run(run: Run, imagery: str | None = None) -> ServedRun:
         notice=notice(config),
         attribution=attribution if config.uses_pictures else None,
         folder=run.folder,
-        viewport=Viewport(shown, table.limits),
+        viewport=Viewport(table.placed(shown), table.limits),
         fields=tuple(_fields(config, sales)),
         maps=maps,
         details=partial(stored_house_details, run),

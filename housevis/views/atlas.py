@@ -41,6 +41,7 @@ class AtlasReport:
         without_imagery: Houses without a picture, all of them in a run without pictures.
         pictures_written: Picture files written now.
         pictures_kept: Picture files that were there already.
+        base_map_tiles: Tiles of the base map, without its overviews; 0 where there is none.
         first_view_bytes: Size of all files that the first view loads.
         seconds: Time it took.
     """
@@ -51,6 +52,7 @@ class AtlasReport:
     without_imagery: int
     pictures_written: int
     pictures_kept: int
+    base_map_tiles: int
     first_view_bytes: int
     seconds: float
 
@@ -85,14 +87,14 @@ def build_atlas(
     house_ids = list(dict.fromkeys(records["house_id"].astype(str)))
     data_folder = folder / "data"
     data_folder.mkdir(exist_ok=True)
-    written, has_base_map = NO_PICTURES, False
+    written, base_map_tiles = NO_PICTURES, 0
     if data.pictures is not None:
         drop_damaged_pictures(folder)
         made_of = data.pictures.base_map
         base = BaseFolder(folder, None if made_of is None else made_of.zoom)
         written = write_pictures(house_ids, data.pictures.picture, folder, base)
         shown = {picture.file for picture in written.pictures.values()}
-        has_base_map = write_base_map(made_of, shown, base, data_folder)
+        base_map_tiles = write_base_map(made_of, shown, base, data_folder)
     if beside is not None:
         beside(written.pictures)
 
@@ -111,11 +113,11 @@ def build_atlas(
         if match and int(match[1]) >= (len(chunks) if path.name.startswith("details") else overlays):
             path.unlink()
     write_parcels(data_folder, _NO_AREAS if data.parcels is None else data.parcels.areas)
-    view = script_json(first_view(data, records, order, has_base_map))
+    view = script_json(first_view(data, records, order, base_map_tiles > 0))
     write_file(data_folder / "houses.js", f"housevis.houses={view};\n")
     write_file(folder / "server.js", NO_SERVER)
     page = folder / "index.html"
-    write_file(page, render_page(data, len(records), has_base_map))
+    write_file(page, render_page(data, len(records), base_map_tiles > 0))
     write_manifest(folder, data.run_id)
     return AtlasReport(
         page=page,
@@ -124,6 +126,7 @@ def build_atlas(
         without_imagery=len(house_ids) - len(written.pictures),
         pictures_written=written.written,
         pictures_kept=written.kept,
+        base_map_tiles=base_map_tiles,
         first_view_bytes=first_view_size(folder),
         seconds=time.monotonic() - started,
     )

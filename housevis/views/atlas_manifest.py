@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,10 +25,10 @@ def write_manifest(folder: Path, run_id: str) -> dict[str, Any]:
         folder: The folder of a map whose other files are all there.
         run_id: The run that is shown.
     """
-    files = {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _digest(path)}
-        for path in _files(folder)
-    }
+    files = {}
+    for name in _files(folder):
+        content = (folder / name).read_bytes()
+        files[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     manifest = {"run_id": run_id, "files": files}
     write_file(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     return manifest
@@ -59,9 +59,9 @@ def changed_files(folder: Path) -> list[str]:
         StorageError: The manifest is damaged.
     """
     listed = read_manifest(folder)
-    there = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
-    differ = {name for name in listed.keys() & there.keys() if listed[name]["sha256"] != _digest(there[name])}
-    return sorted(differ | (listed.keys() ^ there.keys()))
+    there = set(_files(folder))
+    differ = {name for name in listed.keys() & there if listed[name]["sha256"] != _digest(folder / name)}
+    return sorted(differ | (listed.keys() ^ there))
 
 
 def drop_damaged_pictures(folder: Path) -> int:
@@ -75,11 +75,7 @@ def drop_damaged_pictures(folder: Path) -> int:
     try:
         listed = read_manifest(folder)
     except StorageError:
-        listed = {
-            path.relative_to(folder).as_posix(): {"sha256": ""}
-            for part in _PICTURES
-            for path in _files(folder / part)
-        }
+        listed = {f"{part}/{name}": {"sha256": ""} for part in _PICTURES for name in _files(folder / part)}
     damaged = [
         folder / name
         for name, facts in listed.items()
@@ -112,13 +108,16 @@ def check_vendored(folder: Path) -> None:
                 )
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.is_file() and not hidden and path != folder / MANIFEST:
-            yield path
+def _files(folder: Path) -> list[str]:
+    """The files of a folder by their paths relative to it, in order, without hidden ones and the manifest."""
+    found: list[str] = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = Path(parent).relative_to(folder).as_posix()
+        before = "" if inside == "." else f"{inside}/"
+        found += [before + name for name in names if not name.startswith(".")]
+    return sorted(set(found) - {MANIFEST})
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as source:
-        return hashlib.file_digest(source, "sha256").hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -231,7 +231,7 @@ class BaseFolder:
             (self._page_folder / tile_file(above, _OVERVIEW)).unlink(missing_ok=True)
 
 
-def write_base_map(base: BaseMap | None, pictures: Iterable[str], folder: BaseFolder, data: Path) -> bool:
+def write_base_map(base: BaseMap | None, pictures: Iterable[str], folder: BaseFolder, data: Path) -> int:
     """Write the base map, and take away what is left of an earlier one.
 
     Args:
@@ -241,16 +241,16 @@ def write_base_map(base: BaseMap | None, pictures: Iterable[str], folder: BaseFo
         data: The folder of the map's scripts of data.
 
     Returns:
-        Whether there is one.
+        How many tiles it has, without its overviews; 0 where there is none.
     """
     names = folder.write(base.wanted(), base.archive) if base is not None else set()
     folder.keep_only(names.union(pictures))
     if not names:
         folder.drop_all_overviews()
         (data / INDEX).unlink(missing_ok=True)
-        return False
-    write_file(data / INDEX, folder.index_script())
-    return True
+    else:
+        write_file(data / INDEX, folder.index_script())
+    return len(names)
 
 
 def remove_from_base_map(
@@ -300,7 +300,7 @@ def _overview(parts: Iterable[tuple[mercantile.Tile, Path]], step: int) -> bytes
         small = _small(path.read_bytes(), side)
         if small is not None:
             canvas.paste(small, ((part.x & mask) * side, (part.y & mask) * side))
-    if canvas.getextrema()[3] == (255, 255):
+    if canvas.getchannel("A").getextrema() == (255, 255):
         canvas = canvas.convert("RGB")
     file = io.BytesIO()
     canvas.save(file, "WEBP", quality=_QUALITY, method=_METHOD)

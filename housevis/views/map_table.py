@@ -42,6 +42,17 @@ class MapTable:
         """The limits of the classes that the map is coloured by."""
         return {name: mode["limits"] for name, mode in self.settings["modes"].items()}
 
+    def placed(self, houses: pd.DataFrame) -> pd.DataFrame:
+        """Houses with ``address`` and ``map_row`` of their sale on the map, -1 where it is not there.
+
+        Args:
+            houses: One row per house with ``house_id`` and ``sale_date``.
+        """
+        given = houses.drop(columns="address", errors="ignore")
+        given["sale_date"] = given["sale_date"].dt.floor("D").astype(self.sales["sale_date"].dtype)
+        found = given.merge(self.sales, on=["house_id", "sale_date"], how="left")
+        return found.assign(map_row=found["map_row"].fillna(-1).astype(np.int64))
+
 
 def read_map_table(folder: Path) -> MapTable:
     """Read the table of a map.

@@ -199,8 +199,8 @@ def _page(problem: str) -> str:
 <meta name="color-scheme" content="light dark">
 <style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:24rem;margin:15vh auto;padding:0 1rem}}
 input,button{{font:inherit;padding:.5rem .75rem;width:100%;box-sizing:border-box;margin:.25rem 0 .75rem}}
-</style></head><body><h1>Sign in</h1>{note}<form method="post" action="{SIGN_IN}">
+</style></head><body><main><h1>Sign in</h1>{note}<form method="post" action="{SIGN_IN}">
 <label for="token">Token of this server</label>
 <input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
-<button>Show the map</button></form></body></html>
+<button>Show the map</button></form></main></body></html>
 """

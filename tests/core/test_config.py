@@ -114,3 +114,10 @@ def test_bounds_the_wrong_way_round() -> None:
     table = {"name": "x", "listings": {"path": "sales.csv", "bounds": [-122.0, 48.0, -121.0, 47.0]}}
     with pytest.raises(ConfigError, match="the south is not below the north"):
         parse_config(table, where="x.toml", directory=Path())
+
+
+@pytest.mark.parametrize(("written", "read"), [(True, "always"), (False, "never"), ("auto", "auto")])
+def test_the_base_map_of_earlier_versions_is_read(written: bool | str, read: str) -> None:
+    assert parse(atlas={"base_map": written}).atlas.base_map == read
+    with pytest.raises(ConfigError, match="base_map"):
+        parse(atlas={"base_map": "sometimes"})

@@ -150,6 +150,29 @@ def test_a_second_build_keeps_what_is_right_and_mends_the_rest(atlas_data, tmp_p
     assert "data/base.js" not in read_manifest(tmp_path)
 
 
+def test_a_build_that_was_stopped_goes_on(atlas_data, tmp_path):
+    class Stopped(Tiles):
+        asked = 0
+
+        def read(self, z: int, x: int, y: int) -> bytes | None:
+            self.asked += 1
+            if self.asked > 20:
+                raise KeyboardInterrupt
+            return super().read(z, x, y)
+
+    tiles = dict.fromkeys(block(range(8), range(8)), drawn(GREEN))
+    build_atlas(with_base(atlas_data, Tiles(tiles)), tmp_path)
+    other = dict.fromkeys(tiles, drawn(RED))
+    with pytest.raises(KeyboardInterrupt):
+        build_atlas(with_base(atlas_data, Stopped(other)), tmp_path)
+    report = build_atlas(with_base(atlas_data, Tiles(other)), tmp_path)
+    assert report.base_map_tiles == 64
+    assert listed(tmp_path) == there(tmp_path)
+    for name in there(tmp_path):
+        assert np.allclose(pixel(tmp_path, name, (20, 20))[:3], RED, atol=24), name
+    assert changed_files(tmp_path) == []
+
+
 def test_another_zoom_leaves_nothing_of_the_first(atlas_data, tmp_path):
     build_atlas(
         with_base(atlas_data, Tiles(dict.fromkeys(block(range(8), range(8)), drawn(GREEN)))), tmp_path
@@ -212,12 +235,15 @@ def tile_pictures(atlas_data, tmp_path) -> Iterator[AtlasData]:
 
 
 @pytest.mark.parametrize("choice", ["auto", "always"])
-def test_a_picture_that_is_a_tile_is_stored_once(tile_pictures, tmp_path, choice):
+def test_a_picture_that_is_a_tile_is_stored_once(atlas_data, tile_pictures, tmp_path, choice):
+    cut = atlas_data.pictures
     made_of = replace(tile_pictures.pictures.base_map, choice=choice)
     data = replace(tile_pictures, pictures=replace(tile_pictures.pictures, base_map=made_of))
     folder = tmp_path / "atlas"
+    build_atlas(replace(data, pictures=cut), folder)
+    assert list(folder.glob("pictures/*/*"))
     report = build_atlas(data, folder)
-    assert not (folder / "pictures").exists()
+    assert list(folder.glob("pictures/*/*")) == []
     assert report.without_imagery == 1
     assert report.pictures_written == len(list((folder / "base" / "18").rglob("*.jpg")))
     assert (folder / "data" / "base.js").is_file() == (choice == "always")

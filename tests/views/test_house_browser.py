@@ -283,6 +283,32 @@ def test_the_tab_key_reaches_everything_in_the_order_of_the_page(desktop, house_
     assert [each for each in dict.fromkeys(reached) if each in wanted] == wanted
 
 
+BELOW = """() => [...document.querySelectorAll(".column")].map((column) =>
+  [...column.children].map((part) => [part.getBoundingClientRect().bottom, part.className]))"""
+
+
+def test_both_columns_end_together_with_little_empty_room(desktop, house_folder):
+    page = desktop.page
+    show(page, house_folder, "H00013")
+    columns = page.evaluate(BELOW)
+    ends = [column[-1][0] for column in columns]
+    assert ends[0] == pytest.approx(ends[1], abs=1)
+    page.evaluate("document.querySelector('.columns').classList.remove('even')")
+    ends = [column[-1][0] for column in page.evaluate(BELOW)]
+    assert abs(ends[0] - ends[1]) < 200
+    assert [columns[0][0][1], columns[1][0][1]] == ["answer", "picture"]
+    assert "latitude " in page.locator(".head p").inner_text().lower()
+    assert re.fullmatch(
+        r"index\.html#sale=H00013%40\d{4}-\d\d-\d\d", page.locator(".back").get_attribute("href")
+    )
+    page.set_viewport_size({"width": 800, "height": 900})
+    page.wait_for_function("document.querySelectorAll('.column').length === 1")
+    order = [kind for _, kind in page.evaluate(BELOW)[0]]
+    assert order[:3] == ["answer", "picture", "drivers"]
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.wait_for_function("document.querySelectorAll('.column').length === 2")
+
+
 def test_the_link_can_be_copied_and_the_page_printed(browser, house_folder):
     with opened(browser) as watched:
         page = watched.page
@@ -298,7 +324,9 @@ def test_the_link_can_be_copied_and_the_page_printed(browser, house_folder):
         assert not page.locator(".actions").is_visible()
         assert not page.locator(".what-if").is_visible()
         assert page.locator(".picture .heat").is_visible()
-        assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) <= 3
+        assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) == 2
+        page.emulate_media(media="screen")
+        assert page.locator(".column").count() == 2
         watched.assert_quiet()
 
 
@@ -385,9 +413,9 @@ def test_with_a_server_attributes_can_be_changed(browser, reckoner):
         page.keyboard.press("ArrowRight")
         page.wait_for_function("document.querySelector('.what-if-answer').textContent.includes('$532,500')")
         assert slider.get_attribute("aria-valuetext") == "3.25"
-        page.get_by_role("button", name="As it stands").click()
+        page.get_by_role("button", name="Undo the changes").click()
         assert "As it stands: $" in page.locator(".what-if-answer").inner_text()
-        assert page.get_by_role("button", name="As it stands").is_disabled()
+        assert page.get_by_role("button", name="Undo the changes").is_disabled()
         watched.assert_quiet()
 
 

@@ -116,13 +116,17 @@ housevis.leave = function (kind) {
 /* Open a house that the page may not know yet. */
 housevis.showAsked = async function (house) {
   const { hash } = window.location;
-  const row = await housevis.rowOfHouse(house).catch(function (problem) {
-    housevis.sayProblem(problem, () => housevis.showAsked(house));
-    return undefined;
-  });
-  if (window.location.hash !== hash || row === undefined) return undefined;
+  let row = null;
+  let words = "This house is not among the sold houses of this run.";
+  try {
+    row = await housevis.rowOfHouse(house);
+  } catch (problem) {
+    words = problem.signIn ? "Your session has ended: load the page again to sign in." : problem.message;
+  }
+  if (window.location.hash !== hash) return undefined;
   if (row !== null) return housevis.show(row);
   housevis.close();
-  housevis.sayNote(`House ${house} is not among the sold houses of this run.`);
+  housevis.openCard(housevis.named(house), "", housevis.element("p", { class: "problem", role: "alert" }, words))
+    .focus({ preventScroll: true });
   return undefined;
 };

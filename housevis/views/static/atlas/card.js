@@ -71,7 +71,8 @@ housevis.show = function (row) {
     const card = housevis.openCard("This house could not be loaded", "",
       housevis.element("div", { class: "problem", role: "alert" },
         housevis.element("p", {}, problem.message),
-        housevis.element("p", {}, "The files in data/ belong to the page: keep the folder together.")),
+        housevis.element("p", {}, housevis.server ? "The server may have stopped, or your session has ended: load the page again."
+          : "The files in data/ belong to the page: keep the folder together.")),
       housevis.element("button", { type: "button", class: "action", onclick: () => housevis.show(row) }, "Try again"));
     card.setAttribute("aria-busy", "false");
     card.focus({ preventScroll: true });
@@ -125,23 +126,36 @@ housevis.drawSelected = function () {
   return bounds;
 };
 
+/* What the panel and the card cover of the map. */
+housevis.covered = function () {
+  const whole = housevis.map.getContainer().getBoundingClientRect();
+  const card = document.getElementById("card").getBoundingClientRect();
+  const search = document.querySelector(".controls .search").getBoundingClientRect();
+  const beside = window.innerWidth > 900;
+  return {
+    animate: false,
+    paddingTopLeft: beside ? [330, 24] : [8, search.bottom - whole.top + 8],
+    paddingBottomRight: beside ? [card.width + 24, 24] : [8, whole.bottom - card.top + 8],
+  };
+};
+
+/* A place that the card would hide, or that is too far away to be seen, comes into view. */
+housevis.bringIntoView = function (place) {
+  if (housevis.map.getZoom() < housevis.ASKED_ZOOM) housevis.map.setView(place, 17, { animate: false });
+  const { paddingTopLeft: [left, top], paddingBottomRight: [right, bottom] } = housevis.covered();
+  housevis.map.panInside(place, {
+    animate: false, paddingTopLeft: [left + 24, top + 24], paddingBottomRight: [right + 24, bottom + 24],
+  });
+};
+
 /* Fill what the card leaves of the map with the house's picture, between whole zooms if need be. */
 housevis.drawOnMap = function () {
   const { map } = housevis;
   map.invalidateSize({ animate: false, pan: false });
   const bounds = housevis.drawSelected();
-  const whole = map.getContainer().getBoundingClientRect();
-  const card = document.getElementById("card").getBoundingClientRect();
-  const search = document.querySelector(".controls .search").getBoundingClientRect();
-  const beside = window.innerWidth > 900;
   const snap = map.options.zoomSnap;
   map.options.zoomSnap = 0;
-  map.fitBounds(bounds, {
-    animate: false,
-    maxZoom: 19.5,
-    paddingTopLeft: beside ? [330, 24] : [8, search.bottom - whole.top + 8],
-    paddingBottomRight: beside ? [card.width + 24, 24] : [8, whole.bottom - card.top + 8],
-  });
+  map.fitBounds(bounds, { ...housevis.covered(), maxZoom: 19.5 });
   map.options.zoomSnap = snap;
 };
 

@@ -99,9 +99,9 @@ housevis.pictureSection = function () {
       parts.push(element("p", { class: "note" },
         `${picture.missingTiles} map tile${one ? " is" : "s are"} missing here; the edge is mirrored.`));
     }
-    const parcel = housevis.houses.parcels ? ", the line the parcel it stands on" : "";
     parts.push(element("p", { class: "note" },
-      `${housevis.credit(picture.attribution || housevis.houses.pictures.attribution)}. The ring marks the house${parcel}.`));
+      `${housevis.credit(picture.attribution || housevis.houses.pictures.attribution)}. The ring marks the house.`,
+      element("span", { class: "parcel-mark", hidden: true }, " The line is its parcel.")));
   }
   const section = element("section", { class: "card-picture", "aria-label": "Picture and overlay" }, parts);
   housevis.fillPicture(section);

@@ -145,8 +145,10 @@ housevis.chooseOverlay = function (kind) {
 
 /* Imagery under the houses: the base map where there is one, else the pictures of the houses in view. */
 housevis.showGround = function (wanted) {
+  const { baseMap } = housevis.houses.pictures;
   document.body.classList.toggle("on-imagery", wanted);
-  if (housevis.houses.pictures.baseMap) housevis.showBaseMap(wanted);
+  document.body.classList.toggle("on-base-map", wanted && baseMap);
+  if (baseMap) housevis.showBaseMap(wanted);
   else housevis.layers.pictures = wanted;
   housevis.dots.redraw();
   housevis.drawLayers();

@@ -52,6 +52,7 @@ housevis.drawNewHouse = function () {
   else {
     housevis.map.invalidateSize({ animate: false, pan: false });
     housevis.drawSelected();
+    housevis.bringIntoView(housevis.opened.house.place);
   }
   if (housevis.houses.pictures) housevis.followControls();
 };

@@ -106,7 +106,7 @@ housevis.newHouseAnswer = function (answer) {
   const unknown = answer.unknown.map(housevis.attributeWords);
   const notes = answer.notes.filter((words) => !words.includes("not an appraisal")).concat(
     beyond.length ? [`Beyond all sales that the model learned from: ${beyond.join(", ")}. It counts about as the nearest of them.`] : [],
-    unknown.length ? [`Not known: ${unknown.join(", ")}.`] : []);
+    unknown.length && !answer.confidence ? [`Not known: ${unknown.join(", ")}.`] : []);
   const lender = answer.explained_by;
   return [
     element("section", { class: "card-price", "aria-label": "Estimate" },

@@ -101,7 +101,12 @@ housevis.showParcels = function (wanted) {
   if (wanted) state.layer.addTo(housevis.map);
   else state.layer.remove();
   housevis.layers.parcels = wanted;
-  for (const line of document.querySelectorAll(".parcel-line")) line.toggleAttribute("hidden", !wanted);
+  for (const mark of document.querySelectorAll(".parcel-mark")) housevis.followParcels(mark);
+};
+
+/* A mark of a parcel is seen where there is one and parcels are switched on. */
+housevis.followParcels = function (mark) {
+  mark.toggleAttribute("hidden", !housevis.layers.parcels || !mark.closest("section").querySelector(".parcel-line"));
 };
 
 /* Whether a place lies in a parcel, by the even-odd rule. */
@@ -132,9 +137,10 @@ housevis.outlineParcel = function (frame, picture, place) {
       for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
       return made;
     };
-    const drawing = drawn("svg", { viewBox: "0 0 1000 1000", preserveAspectRatio: "none", class: "parcel-line", "aria-hidden": "true" });
+    const drawing = drawn("svg", { viewBox: "0 0 1000 1000", preserveAspectRatio: "none", class: "parcel-line parcel-mark", "aria-hidden": "true" });
     drawing.append(drawn("path", { d: line, class: "parcel-shade" }), drawn("path", { d: line }));
-    drawing.toggleAttribute("hidden", !housevis.layers.parcels);
     frame.append(drawing);
+    const section = frame.closest("section");
+    if (section) section.querySelectorAll(".parcel-mark").forEach(housevis.followParcels);
   }, () => null);
 };

@@ -58,7 +58,7 @@ housevis.look = async function () {
   const question = JSON.stringify([zoom, filters]);
   if (!filters || !box) {
     housevis.leave("view");
-    return housevis.showAnswer({ content: housevis.content, box: box, count: 0, houses: [], cells: null }, question);
+    return housevis.showView({ content: housevis.content, box: box, count: 0, houses: [], cells: null }, question);
   }
   if (seen.question === question && seen.answer.content === housevis.content && seen.answer.box
     && box.every((edge, at) => (at < 2 ? edge >= seen.answer.box[at] : edge <= seen.answer.box[at]))) {
@@ -66,20 +66,21 @@ housevis.look = async function () {
     return housevis.sayCount();
   }
   housevis.sayLoading();
+  let answer;
   try {
-    const answer = await housevis.newest("view", "houses", [
+    answer = await housevis.newest("view", "houses", [
       ["bbox", box.map((edge) => edge.toFixed(6)).join(",")],
       ["zoom", zoom > housevis.DEEPEST_CELLS ? zoom : Math.max(0, zoom - 1)], ...filters,
     ]);
-    return housevis.showAnswer(answer, question);
   } catch (problem) {
     if (problem.name !== "AbortError") housevis.sayProblem(problem, housevis.look);
     return undefined;
   }
+  return housevis.showView(answer, question);
 };
 
 /* Put an answer on the map; what was there already stays untouched. */
-housevis.showAnswer = function (answer, question) {
+housevis.showView = function (answer, question) {
   const { seen, cluster, markers } = housevis;
   const before = seen.rows;
   const rows = housevis.learn({ content: answer.content, houses: answer.houses || [] });
@@ -118,7 +119,7 @@ housevis.drawRings = function () {
     const icon = housevis.ringIcon(cell.classes[colourBy], cell.count, said);
     const nearer = (event) => {
       if (event.type === "keypress" && event.originalEvent.key !== "Enter") return;
-      map.setView(place, Math.min(map.getZoom() + 2, map.getMaxZoom()));
+      map.setView(place, Math.min(Math.round(map.getZoom()) + 2, map.getMaxZoom()));
     };
     seen.rings.set(key, L.marker(place, { icon: icon }).on("click keypress", nearer).addTo(rings));
   }

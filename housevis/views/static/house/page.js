@@ -24,18 +24,13 @@ housevis.toTheMap = function () {
 };
 
 housevis.houseParts = function (house) {
-  const place = house.place.map((degrees) => degrees.toFixed(5)).join(", ");
+  const [latitude, longitude] = house.place.map((degrees) => degrees.toFixed(5).replace("-", "−"));
   return [
     housevis.element("header", { class: "head" },
       housevis.element("h1", { id: "name", tabindex: "-1" }, housevis.houseName(house)),
-      housevis.element("p", {}, house.address ? ["House ", housevis.element("bdi", {}, house.house_id), " · "] : null, place)),
-    housevis.element("div", { class: "columns" },
-      housevis.answerSection(house),
-      housevis.element("div", { class: "seen" }, housevis.pictureSection(house), housevis.explainedSection(house),
-        housevis.groundSection(house)),
-      housevis.driverSection(house),
-      housevis.section("What the listing says", "listing", housevis.factsList(house)),
-      housevis.whatIfSection(house)),
+      housevis.element("p", {}, house.address ? ["House ", housevis.element("bdi", {}, house.house_id), " · "] : null,
+        `latitude ${latitude}, longitude ${longitude}`.replace(/^l/, house.address ? "l" : "L"))),
+    housevis.columnsOf(house),
     housevis.comparableSection(house),
   ];
 };
@@ -63,6 +58,8 @@ housevis.showHouse = function (again) {
       return;
     }
     main.replaceChildren(...housevis.houseParts(house));
+    housevis.arrange();
+    document.querySelector(".back").href = `index.html#sale=${encodeURIComponent(`${house.house_id}@${house.sale_date}`)}`;
     main.setAttribute("aria-busy", "false");
     document.getElementById("actions").hidden = false;
     const name = house.address ? housevis.isolated(house.address) : `House ${housevis.isolated(house.house_id)}`;

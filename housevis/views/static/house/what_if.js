@@ -18,7 +18,7 @@ housevis.whatIfSection = function (house) {
   }
   const changes = {};
   const answer = housevis.element("div", { class: "what-if-answer", role: "status" });
-  const reset = housevis.element("button", { type: "button", disabled: true }, "As it stands");
+  const reset = housevis.element("button", { type: "button", disabled: true }, "Undo the changes");
   const sliders = housevis.houses.whatIf.map((each) => housevis.slider(house, each, function (value) {
     if (value === null) delete changes[each.name];
     else changes[each.name] = value;
