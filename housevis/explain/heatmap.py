@@ -196,8 +196,7 @@ def shared_scale(heats: NDArray[np.floating], percentile: float = 99.0, *, signe
     Returns:
         The scale, above 0; 1.0 for a set without any heat.
     """
-    values = np.asarray(heats, dtype=np.float64)
-    values = np.abs(values) if signed else values
+    values = np.abs(heats) if signed else np.asarray(heats)
     positive = values[values > 0]
     return float(np.percentile(positive, percentile)) if positive.size else 1.0
 

@@ -11,15 +11,12 @@ from numpy.typing import NDArray
 
 from data_pipeline.parsing import SQUARE_METRES
 from housevis.core.config import Config
-from housevis.explain.heatmap import heatmaps_of, shared_scale
+from housevis.explain.heatmap import heatmaps_of
 from housevis.pipeline.attention import AttentionMaps
 from housevis.pipeline.judging import DRIVER_PREFIX, driver_columns
-from housevis.views.heat import DRAWN_STATUSES
+from housevis.views.heat import DRAWN_STATUSES, drawn_scale
 from housevis.views.house_report import HouseMap
 from housevis.views.words import ATTRIBUTE_LABELS, label
-
-_SCALED_BY: Final = 600
-"""Maps of the run that the colours are scaled by at most."""
 
 _FACTS: Final = ("bedrooms", "bathrooms", "area_m2")
 
@@ -70,9 +67,7 @@ def map_scale(maps: AttentionMaps, values: NDArray[np.float32], status: str, *, 
         status: The column of ``maps.houses`` that says which of them are.
         signed: Whether negative values mean something.
     """
-    drawn = np.flatnonzero(maps.houses[status].isin(DRAWN_STATUSES).to_numpy())
-    chosen = drawn[np.unique(np.linspace(0, len(drawn) - 1, _SCALED_BY).astype(int))] if len(drawn) else drawn
-    return shared_scale(values[chosen], signed=signed) if len(chosen) else 1.0
+    return drawn_scale(values, maps.houses[status].to_numpy(), signed=signed)
 
 
 def house_maps(

@@ -14,9 +14,9 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from housevis.explain.heatmap import heat_to_png, shared_scale
+from housevis.explain.heatmap import heat_to_png
 from housevis.views.data import AtlasData, AtlasPictures
-from housevis.views.heat import DRAWN_STATUSES, heat_scale, heat_uri, legend_uri, pixels_per_cell, png_uri
+from housevis.views.heat import DRAWN_STATUSES, drawn_scale, heat_uri, legend_uri, pixels_per_cell, png_uri
 from housevis.views.pictures import Picture
 
 LEGEND_STEPS: Final = 127
@@ -28,32 +28,22 @@ SQUARE_METRES: Final = 100.0
 _METRES_PER_DEGREE: Final = 111_195.0
 
 
-def value_scale(pictures: AtlasPictures, records: pd.DataFrame) -> float:
-    """The amount per cell that gets the strongest colour on every value map; 1 where there is none.
-
-    Args:
-        pictures: The pictures, with value maps.
-        records: The records in the order of those maps.
-    """
-    if pictures.values is None:
-        return 1.0
-    drawn = records["value_status"].isin(DRAWN_STATUSES).to_numpy()
-    return shared_scale(pictures.values[drawn], signed=True)
-
-
-def value_legend(pictures: AtlasPictures, scale: float) -> dict[str, Any] | None:
+def value_legend(values: np.ndarray, bounds: np.ndarray, scale: float) -> dict[str, Any]:
     """The colours of the value map, and the amount per 100 m² of ground that the strongest stands for.
 
+    Args:
+        values: The value maps ``(n, H, W)``.
+        bounds: West, south, east, north of each ``(n, 4)``, EPSG:4326; zeros where there is none.
+        scale: From :func:`housevis.views.heat.drawn_scale`.
+
     Returns:
-        ``uri`` and ``end`` (in the currency); None without value maps.
+        ``uri`` and ``end`` (in the currency).
     """
-    if pictures.values is None:
-        return None
-    known = pictures.heat_bounds[np.ptp(pictures.heat_bounds, axis=1) > 0]
+    known = bounds[np.ptp(bounds, axis=1) > 0]
     west, south, east, north = np.median(known, axis=0) if len(known) else np.zeros(4)
     middle = math.cos(math.radians(float(south + north) / 2))
     ground = float((east - west) * middle * (north - south)) * _METRES_PER_DEGREE**2
-    cell = ground / (pictures.values.shape[1] * pictures.values.shape[2])
+    cell = ground / (values.shape[1] * values.shape[2])
     strip = np.linspace(-1, 1, LEGEND_STEPS, dtype=np.float32)[None, :]
     uri = png_uri(heat_to_png(strip, 1.0, pixels_per_cell=1, signed=True))
     return {"uri": uri, "end": round(scale * SQUARE_METRES / cell) if cell else None}
@@ -67,8 +57,10 @@ def overlay_legends(data: AtlasPictures, records: pd.DataFrame, order: np.ndarra
         records: The records in the order of the page.
         order: Indices of those records in the maps.
     """
-    scale = value_scale(data, records.iloc[np.argsort(order)])
-    return {"attention": legend_uri(), "value": value_legend(data, scale)}
+    if data.values is None:
+        return {"attention": legend_uri(), "value": None}
+    scale = drawn_scale(data.values[order], records["value_status"].to_numpy(), signed=True)
+    return {"attention": legend_uri(), "value": value_legend(data.values, data.heat_bounds, scale)}
 
 
 def overlay_chunks(
@@ -103,9 +95,11 @@ def _overlays(
     data: AtlasPictures, records: pd.DataFrame, order: np.ndarray, pictures: dict[str, Picture]
 ) -> Iterator[dict[str, Any] | None]:
     statuses = records["status"].to_numpy()
-    heat_limit = heat_scale(data.heat[order], statuses)
-    value_limit = value_scale(data, records.iloc[np.argsort(order)])
-    worth = records["value_status"].to_numpy() if data.values is not None else np.full(len(records), "")
+    heat_limit, value_limit = drawn_scale(data.heat[order], statuses), 1.0
+    worth = np.full(len(records), "")
+    if data.values is not None:
+        worth = records["value_status"].to_numpy()
+        value_limit = drawn_scale(data.values[order], worth, signed=True)
     houses = records["house_id"].astype(str)
     for source, house_id, status, value in zip(order, houses, statuses, worth, strict=True):
         overlay: dict[str, Any] = {}

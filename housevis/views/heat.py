@@ -15,14 +15,15 @@ PIXELS_PER_CELL = 4
 """7 x 7 becomes 28 x 28 pixels: small in a file, and the browser smooths the rest."""
 
 
-def heat_scale(heat: np.ndarray, statuses: np.ndarray) -> float:
-    """The attention that gets the hottest colour on every map of the page.
+def drawn_scale(values: np.ndarray, statuses: np.ndarray, *, signed: bool = False) -> float:
+    """The value of the strongest colour on every map of a run: the same on all pages and tiles.
 
     Args:
-        heat: ``(n, h, w)``.
+        values: All maps of the run, ``(n, h, w)``, in any order.
         statuses: ``(n,)`` texts; only maps that are drawn count.
+        signed: Whether negative values mean something.
     """
-    return shared_scale(heat[np.isin(statuses, DRAWN_STATUSES)])
+    return shared_scale(values[np.isin(statuses, DRAWN_STATUSES)], signed=signed)
 
 
 def heat_uri(values: np.ndarray, scale: float, *, pixels_per_cell: int = PIXELS_PER_CELL) -> str:
@@ -30,7 +31,7 @@ def heat_uri(values: np.ndarray, scale: float, *, pixels_per_cell: int = PIXELS_
 
     Args:
         values: Attention; negative values are drawn as none.
-        scale: The attention of the hottest colour, from :func:`heat_scale`.
+        scale: The attention of the hottest colour, from :func:`drawn_scale`.
         pixels_per_cell: Pixels per side of a cell.
     """
     return png_uri(heat_to_png(values, scale, pixels_per_cell=pixels_per_cell))

@@ -17,7 +17,7 @@ from housevis.explain.heatmap import heat_to_rgba, shared_scale
 from housevis.views.atlas import build_atlas
 from housevis.views.atlas_colours import price_limits
 from housevis.views.atlas_data import CHUNK_SIZE, driver_bars, spatial_order
-from housevis.views.heat import PIXELS_PER_CELL, heat_scale, heat_uri
+from housevis.views.heat import PIXELS_PER_CELL, drawn_scale, heat_uri
 from housevis.views.words import money, script_json
 
 SIDE_METRES = 0.0008 * 111_195
@@ -121,7 +121,7 @@ def test_overlays_have_one_scale_for_the_set_and_their_place(atlas_data, tmp_pat
     build_atlas(atlas_data, tmp_path)
     view, overlays = read_first_view(tmp_path), read_overlays(tmp_path)
     pictures, statuses = atlas_data.pictures, atlas_data.records["status"].to_numpy()
-    scale = heat_scale(pictures.heat, statuses)
+    scale = drawn_scale(pictures.heat, statuses)
     drawn = pictures.values[atlas_data.records["value_status"] == "ok"]
     overlay = overlays[view["house"].index("H00010")]
     expected = heat_to_rgba(pictures.heat[10], scale, pixels_per_cell=PIXELS_PER_CELL)

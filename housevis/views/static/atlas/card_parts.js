@@ -158,7 +158,7 @@ housevis.priceSection = function (row, detail) {
         housevis.element("dd", {}, housevis.money(price)),
         housevis.element("dd", { class: "small" }, housevis.date(housevis.houses.day[row]))),
       housevis.element("div", {}, housevis.element("dt", {}, "Estimate"),
-        housevis.element("dd", {}, housevis.rounded(estimate)),
+        housevis.element("dd", {}, housevis.fourDigits(estimate)),
         housevis.element("dd", { class: "small" }, gap))),
     housevis.rangeTrack(detail.low, detail.high, estimate, price),
     housevis.rangeWords(detail.low, detail.high, housevis.houses.interval),
@@ -195,7 +195,7 @@ housevis.driverSection = function (detail) {
     housevis.element("h3", {}, "What the estimate rests on"),
     housevis.driverBars(detail.drivers.slice(0, housevis.SHOWN_DRIVERS), housevis.largestDriver(detail)),
     housevis.element("p", { class: "note" },
-      `From a base of ${housevis.rounded(detail.base)}`
+      `From a base of ${housevis.fourDigits(detail.base)}`
       + (rest.length ? `; ${rest.length} further together ${housevis.signedMoney(together)}` : "")
       + ". They show association, not cause."));
 };

@@ -111,7 +111,7 @@ housevis.newHouseAnswer = function (answer) {
   return [
     element("section", { class: "card-price", "aria-label": "Estimate" },
       element("dl", { class: "amounts amounts-one" }, element("div", {}, element("dt", {}, "Estimate"),
-        element("dd", {}, housevis.rounded(answer.estimate)),
+        element("dd", {}, housevis.fourDigits(answer.estimate)),
         element("dd", { class: "small" }, `as of ${housevis.date(Date.parse(answer.valuation_date) / 86400000)}`))),
       housevis.rangeTrack(answer.low, answer.high, answer.estimate),
       housevis.rangeWords(answer.low, answer.high, answer.interval),
@@ -121,8 +121,8 @@ housevis.newHouseAnswer = function (answer) {
     element("section", { class: "card-drivers" }, element("h3", {}, "What the estimate rests on"),
       housevis.driverBars(drivers, Math.max(1, ...drivers.map((driver) => Math.abs(driver[1])))),
       element("p", { class: "note" },
-        `From a base of ${housevis.rounded(answer.base)} the bars add up to the estimate`
-        + `${answer.used_picture ? `; without the picture it is ${housevis.rounded(answer.without_picture)}` : ""}. `
+        `From a base of ${housevis.fourDigits(answer.base)} the bars add up to the estimate`
+        + `${answer.used_picture ? `; without the picture it is ${housevis.fourDigits(answer.without_picture)}` : ""}. `
         + "They show association, not cause.")),
     lender ? element("section", {}, element("h3", {}, "Explained by"), element("p", { class: "note" },
       element("a", { href: housevis.saleAddress(lender, "") }, "House ", element("bdi", {}, lender)),

@@ -44,7 +44,12 @@ housevis.money = function (amount) {
   }).format(amount).replace("-", "−");
 };
 
-/* An estimate rounded to three digits: the last ones would promise what no model knows. */
+/* An estimate to four digits, so that its drivers add up to it, as on the printed report. */
+housevis.fourDigits = function (amount) {
+  return housevis.money(Number(amount.toPrecision(4)));
+};
+
+/* An amount rounded to three digits: the last ones would promise what no model knows. */
 housevis.rounded = function (amount, direction) {
   if (!amount) return housevis.money(0);
   const step = 10 ** Math.max(0, Math.floor(Math.log10(Math.abs(amount))) - 2);

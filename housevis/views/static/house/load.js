@@ -56,11 +56,6 @@ housevis.dayWords = function (day) {
   return housevis.date(Date.parse(day) / 86400000);
 };
 
-/* An amount to four digits, as it stands in the printed report. */
-housevis.fourDigits = function (amount) {
-  return housevis.money(Number(amount.toPrecision(4)));
-};
-
 /* Elements of drawings. */
 housevis.drawn = function (tag, attributes, ...children) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
