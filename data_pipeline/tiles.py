@@ -83,6 +83,17 @@ def metres_per_pixel(latitude: float, zoom: int) -> float:
     return math.cos(math.radians(latitude)) * equator / (TILE_PIXELS * 2**zoom)
 
 
+def metres_across(bounds: tuple[float, float, float, float]) -> tuple[float, float]:
+    """Width and height on the ground of a picture, in metres.
+
+    Args:
+        bounds: West, south, east, north in degrees (EPSG:4326).
+    """
+    west, south, east, north = bounds
+    middle = math.cos(math.radians((south + north) / 2))
+    return math.radians(east - west) * EARTH_RADIUS * middle, math.radians(north - south) * EARTH_RADIUS
+
+
 def window_origin(
     latitude: float, longitude: float, zoom: int, size: int, window: float = 1.0
 ) -> tuple[float, float]:

@@ -50,6 +50,7 @@ def open_card(page: Page, house: str, overlay: str) -> None:
     page.press("#search", "Enter")
     page.wait_for_selector("#card .photo")
     page.check(f"#card input[value={overlay}]", force=True)
+    page.evaluate("document.getElementById('card').scrollTop = 0")
 
 
 def take(browser: Browser, site: str) -> None:

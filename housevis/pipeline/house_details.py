@@ -55,6 +55,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from data_pipeline.tiles import metres_across
 from housevis.core.config import Config
 from housevis.explain.under_heat import UnderHeat
 from housevis.pipeline.attention import AttentionMaps
@@ -75,7 +76,6 @@ _JUDGED: Final = (
     "sale_id", "model_id", "sale_date", "price", "estimate", "low", "high", "sample", "confidence",
     "confidence_reasons", "base", "without_picture", "used_picture",
 )  # fmt: skip
-_EARTH: Final = 6_378_137.0
 _LEVELS: Final = 127
 
 
@@ -236,8 +236,7 @@ class HouseDetails:
         picture = self._pictures.get(house_id)
         if picture is None:
             return {**nothing, "surroundings": 0.0}
-        west, south, east, north = picture.bounds
-        across = math.radians(east - west) * _EARTH * math.cos(math.radians((south + north) / 2))
+        across, down = metres_across(picture.bounds)
         found: dict[str, Any] = {
             **nothing,
             "surroundings": 0.0,
@@ -256,7 +255,6 @@ class HouseDetails:
             return found
         values = _map(self._values[row], self._statuses["value_status"][row])
         height, width = self._values[row].values.shape
-        down = math.radians(north - south) * _EARTH
         values["cell_square_metres"] = round(across * down / (width * height), 3)
         under = under_rows(self._maps.under, row)
         return found | {

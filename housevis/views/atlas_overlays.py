@@ -7,13 +7,13 @@ when the map is near enough to show the overlays of all houses in view.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
+from data_pipeline.tiles import metres_across
 from housevis.explain.heatmap import heat_to_png
 from housevis.views.data import AtlasData, AtlasPictures
 from housevis.views.heat import DRAWN_STATUSES, drawn_scale, heat_uri, legend_uri, pixels_per_cell, png_uri
@@ -24,8 +24,6 @@ LEGEND_STEPS: Final = 127
 
 SQUARE_METRES: Final = 100.0
 """Ground that the legend of the value map speaks of."""
-
-_METRES_PER_DEGREE: Final = 111_195.0
 
 
 def value_legend(values: np.ndarray, bounds: np.ndarray, scale: float) -> dict[str, Any]:
@@ -40,10 +38,9 @@ def value_legend(values: np.ndarray, bounds: np.ndarray, scale: float) -> dict[s
         ``uri`` and ``end`` (in the currency).
     """
     known = bounds[np.ptp(bounds, axis=1) > 0]
-    west, south, east, north = np.median(known, axis=0) if len(known) else np.zeros(4)
-    middle = math.cos(math.radians(float(south + north) / 2))
-    ground = float((east - west) * middle * (north - south)) * _METRES_PER_DEGREE**2
-    cell = ground / (values.shape[1] * values.shape[2])
+    west, south, east, north = np.median(known, axis=0).tolist() if len(known) else [0.0] * 4
+    across, down = metres_across((west, south, east, north))
+    cell = across * down / (values.shape[1] * values.shape[2])
     strip = np.linspace(-1, 1, LEGEND_STEPS, dtype=np.float32)[None, :]
     uri = png_uri(heat_to_png(strip, 1.0, pixels_per_cell=1, signed=True))
     return {"uri": uri, "end": round(scale * SQUARE_METRES / cell) if cell else None}
