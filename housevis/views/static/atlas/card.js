@@ -30,6 +30,7 @@ housevis.close = function () {
   card.hidden = true;
   document.body.classList.remove("has-card");
   housevis.clearOpened();
+  document.querySelector(".leaflet-control-attribution").parentElement.style.bottom = "";
   housevis.map.invalidateSize({ animate: false, pan: false });
   const from = housevis.opened.from;
   if (hadFocus) (from && from !== document.body && from.offsetParent ? from : document.getElementById("search")).focus();
@@ -111,6 +112,7 @@ housevis.clearLayers = function () {
 housevis.drawSelected = function () {
   const { place, picture, overlays, row } = housevis.opened.house;
   housevis.clearLayers();
+  housevis.drawParcel(housevis.opened.house);
   if (!picture || row === null) {
     housevis.opened.layers.push(L.circleMarker(place, {
       pane: "attention", className: "map-spot", radius: 9, interactive: false,
@@ -126,16 +128,19 @@ housevis.drawSelected = function () {
   return bounds;
 };
 
-/* What the panel and the card cover of the map. */
+/* What the panel and the card cover of the map; its credits move above a card that lies below. */
 housevis.covered = function () {
   const whole = housevis.map.getContainer().getBoundingClientRect();
   const card = document.getElementById("card").getBoundingClientRect();
   const search = document.querySelector(".controls .search").getBoundingClientRect();
   const beside = window.innerWidth > 900;
+  const under = beside ? 0 : whole.bottom - card.top;
+  const credits = document.querySelector(".leaflet-control-attribution");
+  credits.parentElement.style.bottom = `${under}px`;
   return {
     animate: false,
     paddingTopLeft: beside ? [330, 24] : [8, search.bottom - whole.top + 8],
-    paddingBottomRight: beside ? [card.width + 24, 24] : [8, whole.bottom - card.top + 8],
+    paddingBottomRight: beside ? [card.width + 24, 24] : [8, under + credits.offsetHeight + 4],
   };
 };
 

@@ -116,6 +116,7 @@ housevis.fillPicture = function (within) {
   if (!holder) return;
   holder.replaceChildren(picture ? housevis.framed(picture, overlays, `Aerial picture of ${name}`)
     : housevis.element("div", { class: "frame frame-empty" }, "No imagery"));
+  for (const mark of within.querySelectorAll(".parcel-mark")) mark.hidden = true;
   if (picture) housevis.outlineParcel(holder.firstChild, picture, place);
   within.querySelector(".status").textContent = kind === "none" && picture ? ""
     : kind === "value" && picture ? housevis.valueWords[valueStatus] || "There is no value map of this house."
