@@ -202,6 +202,25 @@ def test_an_address_with_markup_opens_nothing(watched: Watched, server: str, add
     watched.assert_harmless()
 
 
+def test_the_server_lets_no_markup_run_that_came_into_a_page(browser: sync_api.Browser, server: str) -> None:
+    page = browser.new_page()
+    refused: list[str] = []
+    page.on("console", lambda message: refused.append(message.text))
+    for name in ("index.html", "house.html"):
+        page.goto(f"{server}/atlas/{name}")
+        refused.clear()
+        page.evaluate("""() => {
+            const script = document.createElement("script");
+            script.textContent = "window.hostile = 1";
+            document.body.append(script);
+            document.body.insertAdjacentHTML("beforeend", `<b onclick="window.hostile=1">x</b>`);
+            document.body.lastElementChild.click();
+        }""")
+        assert page.evaluate("window.hostile === undefined")
+        assert len([words for words in refused if "Content Security Policy" in words]) == 2
+    page.close()
+
+
 def test_reports_and_gallery_show_the_texts(watched: Watched, server: str, hostile_town: Any) -> None:
     page = watched.page
     pages = {path.as_uri(): path for path in (hostile_town.run.folder / "houses").glob("*.html")}
