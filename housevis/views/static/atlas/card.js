@@ -146,7 +146,7 @@ housevis.covered = function () {
 
 /* A place that the card would hide, or that is too far away to be seen, comes into view. */
 housevis.bringIntoView = function (place) {
-  if (housevis.map.getZoom() < housevis.ASKED_ZOOM) housevis.map.setView(place, 17, { animate: false });
+  if (housevis.map.getZoom() < housevis.CLEAR_ZOOM) housevis.map.setView(place, 17, { animate: false });
   const { paddingTopLeft: [left, top], paddingBottomRight: [right, bottom] } = housevis.covered();
   housevis.map.panInside(place, {
     animate: false, paddingTopLeft: [left + 24, top + 24], paddingBottomRight: [right + 24, bottom + 24],
