@@ -162,7 +162,7 @@ housevis.startLayers = function () {
     housevis.map.createPane("parcels").style.zIndex = 365;
     if (parcels.attribution) {
       housevis.map.attributionControl.addAttribution(
-        housevis.element("span", {}, `Parcels: ${parcels.attribution}`).innerHTML);
+        housevis.element("span", {}, "Parcels: ", housevis.given(parcels.attribution)).innerHTML);
     }
     const lines = byId("parcels");
     lines.checked = true;
