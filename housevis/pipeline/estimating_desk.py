@@ -283,7 +283,7 @@ def checked_values(attributes: Mapping[str, float | None]) -> dict[str, float]:
         UsageError: Listings would be refused with such a value.
     """
     return {
-        name: float("nan") if value is None else read_value(name, f"{value:.10f}")
+        name: float("nan") if value is None else read_value(name, np.format_float_positional(value, trim="-"))
         for name, value in attributes.items()
     }
 
