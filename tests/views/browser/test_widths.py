@@ -9,8 +9,8 @@ pytestmark = pytest.mark.browser
 WIDTHS = [360, 320, 768, 1440, 1920]
 OVERFLOW = """() => [...document.querySelectorAll("body *")].filter(function (each) {
   const box = each.getBoundingClientRect();
-  const hidden = each.closest(".unseen, .skip, .comparables thead, .leaflet-container, .scroller, svg, [hidden]");
-  return box.width && !hidden && (box.right > innerWidth + 1 || box.left < -1);
+  const aside = ".unseen, .skip, .comparables thead, .leaflet-container, .scroller, svg, [hidden]";
+  return box.width && !each.closest(aside) && (box.right > innerWidth + 1 || box.left < -1);
 }).map((each) => each.outerHTML.slice(0, 90))"""
 
 
