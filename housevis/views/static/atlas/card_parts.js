@@ -100,7 +100,8 @@ housevis.pictureSection = function () {
         `${picture.missingTiles} map tile${one ? " is" : "s are"} missing here; the edge is mirrored.`));
     }
     parts.push(element("p", { class: "note" },
-      `${housevis.credit(picture.attribution || housevis.houses.pictures.attribution)}. The ring marks the house.`,
+      housevis.given(housevis.credit(picture.attribution || housevis.houses.pictures.attribution)),
+      ". The ring marks the house.",
       element("span", { class: "parcel-mark", hidden: true }, " The line is its parcel.")));
   }
   const section = element("section", { class: "card-picture", "aria-label": "Picture and overlay" }, parts);
