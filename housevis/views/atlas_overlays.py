@@ -22,9 +22,6 @@ from housevis.views.pictures import Picture
 LEGEND_STEPS: Final = 127
 """Colours in the legend of the value map."""
 
-SQUARE_METRES: Final = 100.0
-"""Ground that the legend of the value map speaks of."""
-
 _METRES_PER_DEGREE: Final = 111_195.0
 
 
@@ -42,10 +39,10 @@ def value_scale(pictures: AtlasPictures, records: pd.DataFrame) -> float:
 
 
 def value_legend(pictures: AtlasPictures, scale: float) -> dict[str, Any] | None:
-    """The colours of the value map, and the amount per 100 m² of ground that the strongest stands for.
+    """The colours of the value map, and the amount per m² of ground that the strongest stands for.
 
     Returns:
-        ``uri`` and ``end`` (in the currency); None without value maps.
+        ``uri`` and ``perSquareMetre`` (in the currency); None without value maps.
     """
     if pictures.values is None:
         return None
@@ -56,7 +53,7 @@ def value_legend(pictures: AtlasPictures, scale: float) -> dict[str, Any] | None
     cell = ground / (pictures.values.shape[1] * pictures.values.shape[2])
     strip = np.linspace(-1, 1, LEGEND_STEPS, dtype=np.float32)[None, :]
     uri = png_uri(heat_to_png(strip, 1.0, pixels_per_cell=1, signed=True))
-    return {"uri": uri, "end": round(scale * SQUARE_METRES / cell) if cell else None}
+    return {"uri": uri, "perSquareMetre": float(f"{scale / cell:.6g}") if cell else None}
 
 
 def overlay_legends(data: AtlasPictures, records: pd.DataFrame, order: np.ndarray) -> dict[str, Any]:

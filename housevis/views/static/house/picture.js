@@ -34,12 +34,6 @@ housevis.attentionCanvas = function (map) {
   return map && !map.note ? housevis.mapCanvas(map, "attention") : null;
 };
 
-/* Ground that amounts of the value map are told by: its size in square metres and its name. */
-housevis.ground = function () {
-  const size = housevis.houses.areaUnit === "ft2" ? 1000 : 100;
-  return [size * housevis.houses.squareMetres, `${size.toLocaleString("en-US")} ${housevis.areaUnitWords()}`];
-};
-
 housevis.legend = function (kind, map) {
   const [size, words] = housevis.ground();
   const end = kind === "value" ? housevis.rounded((map.scale * size) / map.cell_square_metres) : "";
