@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from data_pipeline.parcels import Parcels, parcels_near, read_parcels, surroundings_of
+from data_pipeline.parcels import parcels_near, read_parcels, surroundings_of
 from data_pipeline.sample_market.lots import lot_areas
 from housevis.core.config import Config
 from housevis.views.data import AtlasParcels, AtlasPictures
@@ -27,18 +30,20 @@ def map_parcels(
         ConfigError: The file is missing.
         DataError: It holds no parcel near the houses, or cannot be read.
     """
-    source = config.atlas.parcels
-    if source is None:
+    source, town = config.atlas.parcels, config.sample_market
+    if isinstance(source, Path):
+        found = read_parcels(source, _surroundings(records, pictures))
+        return AtlasParcels(found.areas, config.atlas.parcels_attribution), [found.words()]
+    if source is None or town is None:
         return None, []
+    lots = parcels_near(lot_areas(town.houses, town.seed), _surroundings(records, pictures))
+    return AtlasParcels(lots.areas), []
+
+
+def _surroundings(records: pd.DataFrame, pictures: AtlasPictures | None) -> NDArray[np.float64]:
     places = records[["latitude", "longitude"]].to_numpy(np.float64)
     surroundings = surroundings_of(places[:, 0], places[:, 1])
     if pictures is not None:
         pictured = np.ptp(pictures.heat_bounds, axis=1) > 0
         surroundings[pictured] = pictures.heat_bounds[pictured]
-    town = config.sample_market
-    found: Parcels
-    if source == "sample-market" and town is not None:
-        found = parcels_near(lot_areas(town.houses, town.seed), surroundings)
-        return AtlasParcels(found.areas), []
-    found = read_parcels(source, surroundings)
-    return AtlasParcels(found.areas, config.atlas.parcels_attribution), [found.words()]
+    return surroundings

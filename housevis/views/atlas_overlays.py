@@ -22,12 +22,9 @@ from housevis.views.pictures import Picture
 LEGEND_STEPS: Final = 127
 """Colours in the legend of the value map."""
 
-SQUARE_METRES: Final = 100.0
-"""Ground that the legend of the value map speaks of."""
-
 
 def value_legend(values: np.ndarray, bounds: np.ndarray, scale: float) -> dict[str, Any]:
-    """The colours of the value map, and the amount per 100 m² of ground that the strongest stands for.
+    """The colours of the value map, and the amount per m² of ground that the strongest stands for.
 
     Args:
         values: The value maps ``(n, H, W)``.
@@ -35,7 +32,7 @@ def value_legend(values: np.ndarray, bounds: np.ndarray, scale: float) -> dict[s
         scale: From :func:`housevis.views.heat.drawn_scale`.
 
     Returns:
-        ``uri`` and ``end`` (in the currency).
+        ``uri`` and ``perSquareMetre`` (in the currency).
     """
     known = bounds[np.ptp(bounds, axis=1) > 0]
     west, south, east, north = np.median(known, axis=0).tolist() if len(known) else [0.0] * 4
@@ -43,7 +40,7 @@ def value_legend(values: np.ndarray, bounds: np.ndarray, scale: float) -> dict[s
     cell = across * down / (values.shape[1] * values.shape[2])
     strip = np.linspace(-1, 1, LEGEND_STEPS, dtype=np.float32)[None, :]
     uri = png_uri(heat_to_png(strip, 1.0, pixels_per_cell=1, signed=True))
-    return {"uri": uri, "end": round(scale * SQUARE_METRES / cell) if cell else None}
+    return {"uri": uri, "perSquareMetre": float(f"{scale / cell:.6g}") if cell else None}
 
 
 def overlay_legends(data: AtlasPictures, records: pd.DataFrame, order: np.ndarray) -> dict[str, Any]:

@@ -37,10 +37,12 @@ def write_parcels(data: Path, areas: NDArray[np.object_]) -> int:
         How many files of parcels there are.
     """
     boxes = []
-    for number, (corner, box, cell) in enumerate(_cells(areas)):
+    rings = _rings(areas)
+    for number, (box, rows) in enumerate(_cells(areas)):
         boxes.append(box)
-        content = script_json([_rings(area, corner) for area in cell])
-        write_file(data / f"parcels-{number}.js", f"housevis.receiveParcels({number},{content});\n")
+        content = [[[x - box[0], y - box[1], *steps] for x, y, *steps in rings[row]] for row in rows]
+        script = f"housevis.receiveParcels({number},{script_json(content)});\n"
+        write_file(data / f"parcels-{number}.js", script)
     for path in data.glob("parcels-*.js"):
         if int(path.stem.removeprefix("parcels-")) >= len(boxes):
             path.unlink()
@@ -93,30 +95,36 @@ def parcels_without(
     return areas[np.setdiff1d(near, np.setdiff1d(stood_on, stand_on))]
 
 
-def _cells(
-    areas: NDArray[np.object_],
-) -> Iterator[tuple[NDArray[np.int64], list[int], NDArray[np.object_]]]:
-    """Per tile that parcels lie in: their south-west corner and their box (microdegrees), and the parcels."""
+def _cells(areas: NDArray[np.object_]) -> Iterator[tuple[list[int], list[int]]]:
+    """Per tile that parcels lie in: the box of its parcels (microdegrees), and which they are."""
     if not len(areas):
         return
     edges = np.round(shapely.bounds(areas) * MICRODEGREES).astype(np.int64)
     middle = (edges[:, :2] + edges[:, 2:]) / 2 / MICRODEGREES
     tiles = [mercantile.tile(longitude, latitude, CELL_ZOOM) for longitude, latitude in middle]
-    order = sorted(range(len(areas)), key=lambda number: (tiles[number].x, tiles[number].y))
-    starts = [at for at, number in enumerate(order) if at == 0 or tiles[number] != tiles[order[at - 1]]]
+    order = sorted(range(len(areas)), key=lambda row: (tiles[row].x, tiles[row].y))
+    starts = [at for at, row in enumerate(order) if at == 0 or tiles[row] != tiles[order[at - 1]]]
     for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
         rows = order[start:end]
-        corner, far = edges[rows, :2].min(axis=0), edges[rows, 2:].max(axis=0)
-        yield corner, [*corner.tolist(), *far.tolist()], areas[rows]
+        yield [*edges[rows, :2].min(axis=0).tolist(), *edges[rows, 2:].max(axis=0).tolist()], rows
 
 
-def _rings(area: Any, corner: NDArray[np.int64]) -> list[list[int]]:
-    """The rings of one parcel as steps; the last point, which is the first again, is left out."""
-    polygons = shapely.get_parts(area)
-    found = []
-    for ring in shapely.get_rings(polygons):
-        points = np.round(shapely.get_coordinates(ring)[:-1] * MICRODEGREES).astype(np.int64) - corner
-        found.append(np.diff(points, axis=0, prepend=np.zeros((1, 2), np.int64)).ravel().tolist())
+def _rings(areas: NDArray[np.object_]) -> list[list[list[int]]]:
+    """The rings of every parcel: a first point in microdegrees, then steps; without the last point."""
+    parts, area_of_part = shapely.get_parts(areas, return_index=True)
+    rings, part_of_ring = shapely.get_rings(parts, return_index=True)
+    places, ring_of_point = shapely.get_coordinates(rings, return_index=True)
+    points = np.round(places * MICRODEGREES).astype(np.int64)
+    ends = np.searchsorted(ring_of_point, np.arange(len(rings)), side="right")
+    starts = np.concatenate([np.zeros(1, np.int64), ends])[:-1]
+    steps = np.diff(points, axis=0, prepend=0)
+    steps[starts] = points[starts]
+    numbers = steps.ravel().tolist()
+    found: list[list[list[int]]] = [[] for _ in areas]
+    for area, start, end in zip(
+        area_of_part[part_of_ring].tolist(), starts.tolist(), ends.tolist(), strict=True
+    ):
+        found[area].append(numbers[2 * start : 2 * end - 2])
     return found
 
 

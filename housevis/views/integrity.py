@@ -1,8 +1,9 @@
-"""Integrity attributes: a page names the hashes of its scripts and styles, so that no other ones run."""
+"""Hashes of the scripts and styles of a page, so that no other ones run."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ _NAMED: Final = re.compile(
     rb'<(?:script(?=[^>]*\ssrc="(?P<script>[^":?#]+)")|link(?=[^>]*\srel="stylesheet")'
     rb'(?=[^>]*\shref="(?P<style>[^":?#]+)"))(?![^>]*\sintegrity=)'
 )
+_INLINE: Final = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 def with_integrity(page: Path, folder: Path, hashes: Mapping[str, str]) -> bytes:
@@ -40,3 +42,8 @@ def with_integrity(page: Path, folder: Path, hashes: Mapping[str, str]) -> bytes
         return found[0] + b' integrity="sha256-' + base64.b64encode(bytes.fromhex(digest)) + b'"'
 
     return _NAMED.sub(add, page.read_bytes())
+
+
+def inline_script_hashes(page: bytes) -> list[str]:
+    """SHA-256 in Base64 of the scripts that stand in a page, as a content security policy names them."""
+    return [base64.b64encode(hashlib.sha256(script).digest()).decode() for script in _INLINE.findall(page)]

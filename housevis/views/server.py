@@ -132,7 +132,7 @@ def _explain_refusals(app: FastAPI) -> None:
         if first["type"] == "json_invalid":
             return JSONResponse({"detail": "The body of the request is no valid JSON."}, 422)
         place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
-        text = f"{place}: {first['msg']}" if place else str(first["msg"])
+        text = f"{place}: {first['msg']}." if place else f"{first['msg']}."
         return JSONResponse({"detail": text.encode("utf-8", "replace").decode()}, 422)
 
     @app.exception_handler(HTTPException)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import html
 import re
@@ -20,11 +21,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from housevis.core.errors import HousevisError
 from housevis.views.atlas_manifest import MANIFEST, read_manifest
-from housevis.views.integrity import SERVER_SCRIPT, with_integrity
+from housevis.views.integrity import SERVER_SCRIPT, inline_script_hashes, with_integrity
 from housevis.views.map_table import view_settings
 from housevis.views.served import ServedRun, ShelvedRun
 from housevis.views.server_cache import mark_of, marked
-from housevis.views.server_guard import COOKIE, SIGN_IN, session_of
+from housevis.views.server_guard import COOKIE, SIGN_IN, content_policy, session_of
 from housevis.views.words import script_json
 
 VIEW_SCRIPT: Final = "view.js"
@@ -38,7 +39,8 @@ class AtlasFiles(StaticFiles):
     """The folder of a map; pages name the hashes of their scripts and styles, so that no other ones run.
 
     The hashes are those of the manifest, written when the map was built: a
-    browser refuses a script that was changed since.
+    browser refuses a script that was changed since. Of scripts that stand in
+    a page only those run that were in it when it was built.
 
     Args:
         folder: The folder.
@@ -66,8 +68,11 @@ class AtlasFiles(StaticFiles):
             raise HTTPException(404)
         found = await super().get_response(path, scope)
         if isinstance(found, FileResponse) and Path(found.path).suffix == ".html":
-            page = with_integrity(Path(found.path), self._folder, self._hashes())
-            return marked(request, mark_of(page), lambda: page, "text/html")
+            file = Path(found.path)
+            page = with_integrity(file, self._folder, self._hashes())
+            answer = marked(request, mark_of(page), lambda: page, "text/html")
+            answer.headers["content-security-policy"] = content_policy(self._own_scripts(file))
+            return answer
         return found
 
     def _script(self, name: str) -> bytes:
@@ -82,14 +87,26 @@ class AtlasFiles(StaticFiles):
             raise HTTPException(404)
         return f"housevis.houses={script_json(view_settings(run.map_settings, run.viewport))};\n".encode()
 
+    def _own_scripts(self, file: Path) -> list[str]:
+        """Hashes of the scripts that stand in a page; none of a page that was changed since it was built."""
+        page = file.read_bytes()
+        name = file.resolve().relative_to(self._folder.resolve()).as_posix()
+        if hashlib.sha256(page).hexdigest() != self._hashes().get(name):
+            return []
+        return inline_script_hashes(page)
+
     def _hashes(self) -> dict[str, str]:
-        """Script or style -> its SHA-256 in hex, as the manifest says; read again when that changes."""
+        """Page, script or style -> its SHA-256 in hex, as the manifest says; read again when that changes."""
         manifest = self._folder / MANIFEST
         changed = manifest.stat().st_mtime_ns if manifest.is_file() else 0
         if changed != self._listed[0]:
             with suppress(HousevisError):
                 files = read_manifest(self._folder)
-                named = {name: of["sha256"] for name, of in files.items() if name.endswith((".js", ".css"))}
+                named = {
+                    name: of["sha256"]
+                    for name, of in files.items()
+                    if name.endswith((".js", ".css", ".html"))
+                }
                 self._listed = (changed, named)
         return self._listed[1]
 

@@ -52,6 +52,9 @@ _CELLS_PER_TILE: Final = 2
 _LOOKED_AROUND: Final = (0.002, 0.01, 0.05, 0.5, 180.0)
 """Degrees to every side of a place in which houses next to it are looked for, one after the other."""
 
+_MANY: Final = 30_000
+"""From so many houses on they are taken from whole columns."""
+
 _MOST_CELLS: Final = 4_096
 _DEEPEST_PYRAMID: Final = 17
 
@@ -277,27 +280,35 @@ class Viewport:
             count = int(gathered.count[found].sum())
             if count > self._most(zoom):
                 return View(answered, count, cells=gathered.rows(found))
-        chosen = self._rows_of(level, cells)
-        if not wanted.takes_all:
-            chosen = chosen[self._passes(wanted, chosen)]
+        chosen = self._rows_of(level, cells, wanted)
         if len(chosen) <= self._most(zoom) or zoom >= ALWAYS_HOUSES:
             return View(answered, len(chosen), houses=chosen[:MOST_STACKED])
         return View(answered, len(chosen), cells=self._level(level, chosen)[1])
 
-    def _rows_of(self, level: int, cells: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The rows of some cells of a level."""
+    def _rows_of(self, level: int, cells: NDArray[np.int64], wanted: Wanted = Wanted()) -> NDArray[np.int64]:
+        """The rows of some cells of a level, ascending, as far as they are wanted."""
         shift = 2 * (BITS - level)
         starts = np.searchsorted(self._codes, cells << shift)
         ends = np.searchsorted(self._codes, (cells + 1) << shift)
-        return joined_ranges(starts, ends)
+        if wanted.takes_all or (ends - starts).sum() < _MANY:
+            chosen = joined_ranges(starts, ends)
+            return chosen if wanted.takes_all else chosen[self._passes(wanted, chosen)]
+        # Of many rows, looking at all between the first and the last in one go is the shorter way.
+        first, last = int(starts[0]), int(ends[-1])
+        inside = np.zeros(last - first, dtype=bool)
+        for start, end in zip((starts - first).tolist(), (ends - first).tolist(), strict=True):
+            inside[start:end] = True
+        inside &= self._passes(wanted, slice(first, last))
+        return np.flatnonzero(inside) + first
 
     @staticmethod
     def _most(zoom: int) -> int:
         return MOST_STACKED if zoom >= ALWAYS_HOUSES else MOST_HOUSES
 
-    def _passes(self, wanted: Wanted, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of some houses ``(n,)`` are wanted."""
-        passes = np.ones(len(rows), dtype=bool)
+    def _passes(self, wanted: Wanted, rows: NDArray[np.int64] | slice) -> NDArray[np.bool_]:
+        """Which of some houses are wanted ``(n,)``."""
+        grades = self._grade[rows]
+        passes = np.ones(len(grades), dtype=bool)
         for column, least, highest in (
             (self.price, wanted.price_from, wanted.price_to),
             (self.bedrooms, wanted.bedrooms_from, wanted.bedrooms_to),
@@ -311,16 +322,14 @@ class Viewport:
             if highest is not None:
                 passes &= values <= highest
         if wanted.confidence:
-            numbers = [number for number, grade in enumerate(GRADES) if grade in wanted.confidence]
-            passes &= np.isin(self._grade[rows], numbers)
+            passes &= np.array([*(grade in wanted.confidence for grade in GRADES), False])[grades]
         return passes
 
     def _level(self, level: int, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], Cells]:
         """Codes of the cells of a level that hold some of the rows, and what they hold."""
         codes = self._codes[rows] >> (2 * (BITS - level))
-        new = np.r_[True, codes[1:] != codes[:-1]][: len(codes)]
-        starts = np.flatnonzero(new)
-        return codes[starts], self._gatherer.gather(rows, np.cumsum(new) - 1, len(starts))
+        starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]][: len(codes)])
+        return codes[starts], self._gatherer.gather(rows, np.diff(np.r_[starts, len(codes)]))
 
 
 def _numbered(

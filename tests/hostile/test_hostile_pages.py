@@ -135,8 +135,9 @@ def test_the_map_shows_every_text_as_it_was_given(
         assert page.locator("#card h2 *:not(bdi), #card .card-head p *:not(bdi)").count() == 0
         if kind in TURNING:
             assert page.locator("#card .card-head p").evaluate(STAYS)
+            assert page.locator("#card .card-picture .note:has(bdi)").first.evaluate(STAYS)
         pin = page.locator(".pin-selected").first
-        assert pin.get_attribute("aria-label").startswith(f"House {house}, ")
+        assert pin.get_attribute("aria-label").replace("\u2068", "").startswith(f"House {house}")
         watched.assert_harmless()
 
 
@@ -179,10 +180,34 @@ def test_the_page_of_a_house_shows_every_text(
         assert page.locator("h1 script, h1 img, .comparables tbody script, .head a").count() == 0
         if kind in TURNING:
             assert page.locator(".head p").evaluate(STAYS)
+            assert page.locator(".picture .note:has(bdi)").first.evaluate(STAYS)
         compared = page.locator(".comparables tbody a").evaluate_all("all => all.map((each) => each.href)")
         assert all("#" in each and not each.startswith("javascript") for each in compared)
     watched.assert_harmless()
     assert "<svg/onload" in in_words(page, ".listing")
+
+
+def test_long_words_break_on_a_narrow_screen(
+    browser: sync_api.Browser, hostile_town: Any, sales: dict[str, str]
+) -> None:
+    page = browser.new_page(viewport={"width": 320, "height": 740})
+    atlas = hostile_town.run.atlas
+    for kind in ("script", "address signs", "long", "formula"):
+        house = hostile_town.ids[kind]
+        for address in (
+            f"{(atlas / 'index.html').as_uri()}#sale={quote(sales[house], safe='')}",
+            f"{(atlas / 'house.html').as_uri()}#{quote(house, safe='')}",
+        ):
+            page.goto("about:blank")
+            page.goto(address)
+            page.wait_for_selector("#card:not([aria-busy=true]) .amounts, #house[aria-busy=false] h1")
+            for part in ("h1", "h2", ".card-head p", ".head p", ".market"):
+                boxes = page.locator(part).evaluate_all(
+                    "nodes => nodes.map((each) => [each.scrollWidth, each.clientWidth])"
+                )
+                assert all(inner <= outer for inner, outer in boxes), (part, address)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    page.close()
 
 
 @pytest.mark.parametrize(
@@ -200,6 +225,25 @@ def test_an_address_with_markup_opens_nothing(watched: Watched, server: str, add
     watched.page.goto(f"{server}/atlas/{address}")
     watched.page.wait_for_selector("body.ready #card[hidden], .state h1", state="attached")
     watched.assert_harmless()
+
+
+def test_the_server_lets_no_markup_run_that_came_into_a_page(browser: sync_api.Browser, server: str) -> None:
+    page = browser.new_page()
+    refused: list[str] = []
+    page.on("console", lambda message: refused.append(message.text))
+    for name in ("index.html", "house.html"):
+        page.goto(f"{server}/atlas/{name}")
+        refused.clear()
+        page.evaluate("""() => {
+            const script = document.createElement("script");
+            script.textContent = "window.hostile = 1";
+            document.body.append(script);
+            document.body.insertAdjacentHTML("beforeend", `<b onclick="window.hostile=1">x</b>`);
+            document.body.lastElementChild.click();
+        }""")
+        assert page.evaluate("window.hostile === undefined")
+        assert len([words for words in refused if "Content Security Policy" in words]) == 2
+    page.close()
 
 
 def test_reports_and_gallery_show_the_texts(watched: Watched, server: str, hostile_town: Any) -> None:

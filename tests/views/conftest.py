@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -429,7 +430,7 @@ def make_house_pages(data: AtlasData, pictures: dict[str, Picture]) -> HousePage
         nothing = dict.fromkeys(("picture", "attention", "value_map", "explained_by", "under"))
         seen = nothing | {"surroundings": 0.0}
         if picture is not None:
-            value = kept_map(1000 * data.pictures.heat[row] - 200, "ok")
+            value = kept_map(data.pictures.values[row], "ok")
             explained = {
                 "house_id": lent["house_id"], "address": lent["address"], "price": lent["price"],
                 "sale_date": f"{lent['sale_date']:%Y-%m-%d}", "picture": small(lender),
@@ -508,3 +509,9 @@ def house_folder(atlas_data, tmp_path_factory) -> Path:
 def house_pages(atlas_data) -> HousePages:
     """What the pages of the made-up town's houses show, without their pictures."""
     return make_house_pages(atlas_data, {})
+
+
+@pytest.fixture(scope="session")
+def house_pages_of() -> Callable[[AtlasData, dict[str, Picture]], HousePages]:
+    """Makes the pages of other houses."""
+    return make_house_pages

@@ -139,8 +139,8 @@ def test_the_legend_of_the_value_map_is_an_amount_per_ground(atlas_data, tmp_pat
     pictures = atlas_data.pictures
     scale = shared_scale(pictures.values[atlas_data.records["value_status"] == "ok"], signed=True)
     side = SIDE_METRES / 7
-    end = read_first_view(tmp_path)["pictures"]["legends"]["value"]["end"]
-    assert end == pytest.approx(scale * 100 / side**2, rel=0.01)
+    end = read_first_view(tmp_path)["pictures"]["legends"]["value"]["perSquareMetre"]
+    assert end == pytest.approx(scale / side**2, rel=0.01)
 
 
 def test_a_run_without_value_maps_or_grades_offers_none(atlas_data, tmp_path):

@@ -147,8 +147,15 @@ def test_lines_show_where_the_map_is_near_enough_and_over_the_picture(page: sync
     assert page.locator("#card .parcel-line").bounding_box() == pytest.approx(photo, abs=1)
     assert "The line is its parcel." in page.locator("#card").inner_text()
     page.locator("#parcels").uncheck()
-    assert page.locator("#card .parcel-line").is_hidden()
+    assert page.locator("#card .parcel-line, .map-parcel").count() == 0
     assert "The line is its parcel." not in page.locator("#card").inner_text()
     assert page.locator(".leaflet-parcels-pane canvas").count() == 0
     page.locator("#parcels").check()
     page.wait_for_function(DRAWN)
+    page.wait_for_selector("#card .parcel-line")
+    on_map = page.locator("path.map-parcel").last.evaluate(
+        "(path) => { const box = path.getBBox(); return [box.width, box.height]; }"
+    )
+    picture = page.locator(".map-picture").bounding_box()
+    assert on_map[0] == pytest.approx(picture["width"] * 2 * HALF / (east - west), abs=3)
+    assert on_map[1] == pytest.approx(picture["height"] * 2 * HALF / (north - south), abs=3)

@@ -1,16 +1,26 @@
-"""The heat lies where it lies on the ground, from the tiles of an archive to the screen of a browser."""
+"""Attention and value maps lie where they lie on the ground, from the tiles of an archive to what is shown.
+
+What is shown: the map in a browser, the picture on its card, the page of a house, the server's tiles.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import mercantile
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import uvicorn
 from PIL import Image
 
 from data_pipeline.archive import TileArchive
@@ -19,6 +29,11 @@ from data_pipeline.tiles import pixel_of
 from housevis.core.config import VisionSection
 from housevis.views.atlas import build_atlas
 from housevis.views.data import AtlasData, AtlasPictures
+from housevis.views.heat_tiles import HeatTiles
+from housevis.views.house_page import build_house_pages
+from housevis.views.served import ServedRun, ShelvedRun
+from housevis.views.server import create_app, server_config
+from housevis.views.viewport import Viewport
 from housevis.vision.backbones import load_backbone
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -92,9 +107,17 @@ def pictures_of(path: Path) -> dict[str, HouseImage]:
     return found
 
 
+@dataclass(frozen=True)
+class Masked:
+    """A built map whose heat is how far a cell feels the mask: of a feature map, and of a plain mean."""
+
+    folder: Path
+    data: AtlasData
+    pictures: dict[str, HouseImage]
+
+
 @pytest.fixture(scope="module")
-def masked_atlas(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A map whose heat is how far a cell feels the mask: of a feature map, and of a plain mean."""
+def masked(tmp_path_factory: pytest.TempPathFactory, house_pages_of: Callable[..., Any]) -> Masked:
     folder = tmp_path_factory.mktemp("masked")
     write_tiles(folder / "with.mbtiles", masked=True)
     write_tiles(folder / "without.mbtiles", masked=False)
@@ -136,6 +159,7 @@ def masked_atlas(tmp_path_factory: pytest.TempPathFactory) -> str:
             "base": 400_000.0,
             "neighbour_house_id": None,
             "status": "ok",
+            "value_status": "ok",
         }
     )
     bounds = np.array([pictures[house].bounds for house in HOUSES] * 2)
@@ -146,59 +170,167 @@ def masked_atlas(tmp_path_factory: pytest.TempPathFactory) -> str:
         currency="USD",
         training_sales={"earlier": set()},
         training_houses={"earlier": set()},
-        pictures=AtlasPictures(heat, bounds, lambda house: pictures[house.split(" ")[1]], "Drawn for a test"),
+        pictures=AtlasPictures(
+            heat,
+            bounds,
+            lambda house: pictures[house.split(" ")[1]],
+            "Drawn for a test",
+            values=np.where(np.arange(count)[:, None, None] % 2, -1000, 1000).astype(np.float32) * heat,
+        ),
     )
-    build_atlas(data, folder / "atlas")
-    return (folder / "atlas" / "index.html").as_uri()
+    atlas = folder / "atlas"
+    build_atlas(data, atlas, lambda drawn: build_house_pages(house_pages_of(data, drawn), atlas))
+    return Masked(atlas, data, pictures)
 
 
 @pytest.fixture(scope="module")
-def page(masked_atlas: str) -> Iterator[sync_api.Page]:
+def page() -> Iterator[sync_api.Page]:
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
         context = browser.new_context(viewport={"width": 1440, "height": 900}, offline=True)
-        page = context.new_page()
-        page.goto(masked_atlas)
-        page.wait_for_selector("body.ready")
-        yield page
+        yield context.new_page()
         browser.close()
 
 
-def screen(page: sync_api.Page, overlay: str) -> np.ndarray:
-    page.locator(f"#overlay-place input[value={overlay}]").check(force=True)
-    page.wait_for_function("[...document.images].every(image => image.complete)")
-    return np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB")).astype(int)
+def pixels(png: bytes, mode: str = "RGB") -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)).convert(mode)).astype(int)
 
 
-@pytest.mark.parametrize("grid", WITHIN)
-@pytest.mark.parametrize("house", HOUSES)
-def test_a_known_mask_is_found_where_it_is_on_the_ground(page: sync_api.Page, house: str, grid: str) -> None:
-    page.fill("#search", f"{grid} {house}")
-    page.keyboard.press("Enter")
+def middle(strength: np.ndarray) -> tuple[float, float]:
+    """Where the strong half of something lies, in pixels from the left and from the top."""
+    weight = np.where(strength > 0.5 * strength.max(), strength, 0).astype(float)
+    rows, columns = np.mgrid[0 : weight.shape[0], 0 : weight.shape[1]] + 0.5
+    assert weight.sum() > 0
+    return tuple(float((axis * weight).sum() / weight.sum()) for axis in (columns, rows))
+
+
+def assert_there(found: tuple[float, float], house: str, grid: str) -> None:
+    """A place in pixels of the world is the middle of the house's mask, to a cell of the grid."""
+    cell = (256 if house.startswith("tile") else SIZE) / 7
+    misses = [abs(one - other) / cell for one, other in zip(found, middle_of_mask(house), strict=True)]
+    assert max(misses) < WITHIN[grid], misses
+
+
+def on_ground(image: HouseImage, part: tuple[float, float]) -> tuple[float, float]:
+    """The pixel of the world under a part of a picture's width and height."""
+    west, south, east, north = image.bounds
+    (left, top), (right, bottom) = pixel_of(north, west, ZOOM), pixel_of(south, east, ZOOM)
+    return left + part[0] * (right - left), top + part[1] * (bottom - top)
+
+
+def within_frame(page: sync_api.Page, frame: str, choices: str, overlay: str) -> tuple[float, float]:
+    """Where the overlay of a picture lies, as parts of its width and height."""
+    seen = []
+    for kind in (overlay, "none"):
+        page.locator(f"{choices} input[value={kind}]").check(force=True)
+        page.wait_for_function("[...document.images].every(image => image.complete)")
+        seen.append(pixels(page.locator(frame).screenshot()))
+    strength = np.abs(seen[0] - seen[1]).sum(axis=2)
+    x, y = middle(strength)
+    return x / strength.shape[1], y / strength.shape[0]
+
+
+CASES = [(house, grid, overlay) for house in HOUSES for grid in WITHIN for overlay in ("attention", "value")]
+
+
+def open_on_map(page: sync_api.Page, masked: Masked, name: str) -> None:
+    index = (masked.folder / "index.html").as_uri()
+    if not page.url.startswith(index):
+        page.goto(index)
+        page.wait_for_selector("body.ready")
+    page.evaluate("hash => { location.hash = hash; }", f"#sale={quote(f'{name}@2024-09-01', safe='')}")
     page.wait_for_function(
-        "house => (document.querySelector('#card h2') || {}).textContent === `House ${house}`",
-        arg=f"{grid} {house}",
+        "name => { const head = document.querySelector('#card:not([aria-busy=true]) h2');"
+        " return head && head.textContent === `House ${name}`; }",
+        arg=name,
     )
     page.wait_for_selector(".map-picture")
     page.locator("#overlay-place input[value=attention]").check(force=True)
     page.locator("#overlay-place .opacity").fill("100")
+
+
+@pytest.mark.parametrize(("house", "grid", "overlay"), CASES)
+def test_a_known_mask_is_found_on_the_map_and_on_its_card(
+    page: sync_api.Page, masked: Masked, house: str, grid: str, overlay: str
+) -> None:
+    open_on_map(page, masked, f"{grid} {house}")
     box = page.locator(".map-picture").bounding_box()
-    seen = np.abs(screen(page, "attention") - screen(page, "none")).sum(axis=2).astype(float)
-    rows, columns = np.mgrid[0 : seen.shape[0], 0 : seen.shape[1]]
-    on_map = (
-        (columns > box["x"]) & (columns < box["x"] + box["width"])
-        & (rows > box["y"]) & (rows < box["y"] + box["height"])
-    )  # fmt: skip
-    weight = np.where(on_map & (seen > 0.5 * seen[on_map].max()), seen, 0)
-    x, y = (float((axis * weight).sum() / weight.sum()) for axis in (columns, rows))
+    seen = []
+    for kind in (overlay, "none"):
+        page.locator(f"#overlay-place input[value={kind}]").check(force=True)
+        page.wait_for_function("[...document.images].every(image => image.complete)")
+        seen.append(pixels(page.screenshot(clip=box)))
+    x, y = middle(np.abs(seen[0] - seen[1]).sum(axis=2))
     origin = page.locator("#map_houses").bounding_box()
     place = page.evaluate(
         "([x, y]) => { const at = housevis.map.containerPointToLatLng([x, y]); return [at.lat, at.lng]; }",
-        [x - origin["x"], y - origin["y"]],
+        [box["x"] + x - origin["x"], box["y"] + y - origin["y"]],
     )
-    found = pixel_of(place[0], place[1], ZOOM)
-    wanted = middle_of_mask(house)
-    side = 256 if house.startswith("tile") else SIZE
-    cell = side / 7
-    misses = [abs(one - other) / cell for one, other in zip(found, wanted, strict=True)]
-    assert max(misses) < WITHIN[grid], misses
+    assert_there(pixel_of(place[0], place[1], ZOOM), house, grid)
+    part = within_frame(page, "#card .frame", "#card", overlay)
+    assert_there(on_ground(masked.pictures[house], part), house, grid)
+
+
+@pytest.mark.parametrize(("house", "grid", "overlay"), CASES)
+def test_a_known_mask_is_found_on_the_page_of_the_house(
+    page: sync_api.Page, masked: Masked, house: str, grid: str, overlay: str
+) -> None:
+    page.goto("about:blank")
+    page.goto(f"{(masked.folder / 'house.html').as_uri()}#{quote(f'{grid} {house}')}")
+    page.wait_for_selector("#house[aria-busy=false] .picture .frame")
+    part = within_frame(page, ".picture .frame", ".picture", overlay)
+    assert_there(on_ground(masked.pictures[house], part), house, grid)
+
+
+@pytest.fixture(scope="module")
+def tiles(masked: Masked) -> Iterator[str]:
+    """Address of a server whose attention is of the network's grid, and whose values are of the mean's."""
+    maps, count = masked.data.pictures, len(HOUSES)
+    assert maps is not None
+    layers = {
+        "attention": HeatTiles(maps.heat[:count], maps.heat_bounds[:count], 1.0),
+        "value": HeatTiles(maps.values[count:], maps.heat_bounds[count:], 1000.0, signed=True),
+    }
+
+    def open_run() -> ServedRun:
+        return ServedRun(
+            run_id="r", name="r", title="Masks", currency="USD", area_unit="m2", interval=0.9, notice=None,
+            attribution=None, folder=masked.folder.parent, fields=(), maps=layers,
+            viewport=Viewport(masked.data.records.assign(effect=0.0, confidence="high")),
+            details=lambda _: None, what_if=lambda *_: {}, estimate=lambda _: {},
+        )  # fmt: skip
+
+    app = create_app([ShelvedRun("r", masked.folder.parent, lambda: 0, open_run)])
+    server = uvicorn.Server(server_config(app, "127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/tiles"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.mark.parametrize("zoom", [ZOOM - 1, ZOOM, ZOOM + 2])
+@pytest.mark.parametrize(("layer", "grid"), [("attention", "network"), ("value", "mean")])
+@pytest.mark.parametrize("house", HOUSES)
+def test_a_known_mask_is_found_on_the_tiles_of_the_server(
+    tiles: str, house: str, layer: str, grid: str, zoom: int
+) -> None:
+    scale = 2.0 ** (zoom - ZOOM)
+    wanted = [part * scale for part in middle_of_mask(house)]
+    reach = int(np.ceil(150 * scale))
+    left, top = (int(part - reach) // 256 for part in wanted)
+    right, bottom = (int(part + reach) // 256 for part in wanted)
+    rows = []
+    for y in range(top, bottom + 1):
+        row = []
+        for x in range(left, right + 1):
+            with urllib.request.urlopen(f"{tiles}/{layer}/{zoom}/{x}/{y}.png", timeout=30) as answer:
+                row.append(pixels(answer.read(), "RGBA")[..., 3])
+        rows.append(np.concatenate(row, axis=1))
+    shown = np.concatenate(rows).astype(float)
+    ys, xs = np.mgrid[0 : shown.shape[0], 0 : shown.shape[1]]
+    far = np.hypot(xs + 256 * left - wanted[0], ys + 256 * top - wanted[1]) > reach
+    x, y = middle(np.where(far, 0, shown))
+    assert_there(((256 * left + x) / scale, (256 * top + y) / scale), house, grid)

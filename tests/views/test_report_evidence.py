@@ -105,7 +105,7 @@ def test_ten_houses_with_pictures_maps_and_one_legend(evident):
     assert page.count("No value map: the picture") == 2
     assert "per 100 m² of ground" in page
     assert "+CA$1,230" in page
-    assert "Imagery: Drawn for a test" in page
+    assert "Imagery: <bdi>Drawn for a test</bdi>" in page
 
 
 def test_value_maps_are_money_per_ground():

@@ -146,11 +146,25 @@ def test_pages_are_served_with_an_etag_and_name_the_hashes_of_their_scripts(port
     again, _, nothing = ask(port, "/atlas/index.html", If_None_Match=headers["etag"])
     assert (again, nothing) == (304, b"")
     assert "default-src 'none'" in headers["content-security-policy"]
+    scripts = headers["content-security-policy"].split("script-src")[1].split(";")[0]
+    assert "unsafe-inline" not in scripts
+    assert scripts.count("'sha256-") == plain.count(b"<script>") == 2
+    assert "unsafe" not in ask(port, "/report.html")[1]["content-security-policy"].split("style-src")[0]
     assert ask(port, "/report.html")[0] == 200
     assert ask(port, "/")[1]["location"] == "/atlas/index.html"
     script = ask(port, "/atlas/server.js")[2]
     assert b"/runs/20250301-120000-ab12cd/api/" in script
     assert b'"attributes":[{"name":"area_m2","label":"Living area"' in script
+
+
+def test_scripts_in_a_page_that_was_changed_since_the_build_do_not_run(port, run_folder):
+    index = run_folder / "atlas" / "index.html"
+    before = index.read_bytes()
+    index.write_bytes(before + b"<script>alert(1)</script>")
+    headers = ask(port, "/atlas/index.html")[1]
+    index.write_bytes(before)
+    assert "sha256-" not in headers["content-security-policy"]
+    assert "sha256-" in ask(port, "/atlas/index.html")[1]["content-security-policy"]
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/report.html", "/atlas/index.html"])

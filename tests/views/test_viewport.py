@@ -127,6 +127,39 @@ def test_a_house_is_found_by_its_id(houses, viewport):
     assert viewport.row_of("Ω\ud800") is None
 
 
+def test_a_house_is_found_by_a_part_of_its_id_the_very_id_first(viewport):
+    names = [viewport.house_id[row].decode() for row in viewport.find("H17")]
+    assert names[0] == "H17"
+    assert len(names) == 8
+    assert all(name.startswith("H17") for name in names)
+    assert viewport.find("h3999") == [viewport.row_of("H3999")]
+
+
+@pytest.mark.parametrize("place", [(47.51, -122.21), (47.9, -122.9), (-80.0, 100.0), (90.0, 180.0)])
+def test_the_nearest_houses_are_found_wherever_the_place_is(houses, viewport, place):
+    latitude, longitude = place
+    wide = max(np.cos(np.radians(latitude)), 0.01)
+    away = np.hypot(houses["latitude"] - latitude, (houses["longitude"] - longitude) * wide)
+    found = [viewport.house_id[row].decode() for row in viewport.nearest(latitude, longitude, 4)]
+    assert found == houses["house_id"][np.argsort(away)[:4]].tolist()
+
+
+def test_what_the_map_says_of_a_house_is_kept(houses):
+    more = houses.head(3).assign(address=["1 Lane", None, "2 Lane"], sample="later sale", map_row=[7, 8, -1])
+    viewport = Viewport(more, {"price": [1.0]})
+    first, last = viewport.row_of("H0"), viewport.row_of("H2")
+    assert (viewport.address(first), viewport.sample(first), viewport.map_row(first)) == (
+        "1 Lane",
+        "later sale",
+        7,
+    )
+    assert viewport.map_row(last) is None
+    assert viewport.find("2 lane") == [last]
+    assert "address" in viewport.known
+    assert viewport.digest != Viewport(more.assign(map_row=0), {"price": [1.0]}).digest
+    assert Viewport(houses).sample(0) is None
+
+
 @pytest.mark.parametrize(
     ("box", "zoom"),
     [

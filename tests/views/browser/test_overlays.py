@@ -25,6 +25,7 @@ def test_the_overlays_lie_on_the_picture_and_fade(desktop, atlas):
         shown.append(page.locator(".card .card-overlay").get_attribute("src"))
     assert shown[0] != shown[1]
     assert "$" in page.locator("#card .overlay-legend").inner_text()
+    assert "per 100 m² of ground" in page.locator("#card .overlay-legend").inner_text()
     assert page.locator("#overlay-place input[value=value]").is_checked()
     page.locator("#card .opacity").fill("30")
     opacities = "images => images.map(image => image.style.opacity)"

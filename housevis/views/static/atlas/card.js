@@ -30,6 +30,7 @@ housevis.close = function () {
   card.hidden = true;
   document.body.classList.remove("has-card");
   housevis.clearOpened();
+  document.querySelector(".leaflet-control-attribution").parentElement.style.bottom = "";
   housevis.map.invalidateSize({ animate: false, pan: false });
   const from = housevis.opened.from;
   if (hadFocus) (from && from !== document.body && from.offsetParent ? from : document.getElementById("search")).focus();
@@ -111,6 +112,7 @@ housevis.clearLayers = function () {
 housevis.drawSelected = function () {
   const { place, picture, overlays, row } = housevis.opened.house;
   housevis.clearLayers();
+  housevis.drawParcel(housevis.opened.house);
   if (!picture || row === null) {
     housevis.opened.layers.push(L.circleMarker(place, {
       pane: "attention", className: "map-spot", radius: 9, interactive: false,
@@ -126,22 +128,25 @@ housevis.drawSelected = function () {
   return bounds;
 };
 
-/* What the panel and the card cover of the map. */
+/* What the panel and the card cover of the map; its credits move above a card that lies below. */
 housevis.covered = function () {
   const whole = housevis.map.getContainer().getBoundingClientRect();
   const card = document.getElementById("card").getBoundingClientRect();
   const search = document.querySelector(".controls .search").getBoundingClientRect();
   const beside = window.innerWidth > 900;
+  const under = beside ? 0 : whole.bottom - card.top;
+  const credits = document.querySelector(".leaflet-control-attribution");
+  credits.parentElement.style.bottom = `${under}px`;
   return {
     animate: false,
     paddingTopLeft: beside ? [330, 24] : [8, search.bottom - whole.top + 8],
-    paddingBottomRight: beside ? [card.width + 24, 24] : [8, whole.bottom - card.top + 8],
+    paddingBottomRight: beside ? [card.width + 24, 24] : [8, under + credits.offsetHeight + 4],
   };
 };
 
 /* A place that the card would hide, or that is too far away to be seen, comes into view. */
 housevis.bringIntoView = function (place) {
-  if (housevis.map.getZoom() < housevis.ASKED_ZOOM) housevis.map.setView(place, 17, { animate: false });
+  if (housevis.map.getZoom() < housevis.CLEAR_ZOOM) housevis.map.setView(place, 17, { animate: false });
   const { paddingTopLeft: [left, top], paddingBottomRight: [right, bottom] } = housevis.covered();
   housevis.map.panInside(place, {
     animate: false, paddingTopLeft: [left + 24, top + 24], paddingBottomRight: [right + 24, bottom + 24],

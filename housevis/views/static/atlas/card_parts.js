@@ -100,7 +100,8 @@ housevis.pictureSection = function () {
         `${picture.missingTiles} map tile${one ? " is" : "s are"} missing here; the edge is mirrored.`));
     }
     parts.push(element("p", { class: "note" },
-      `${housevis.credit(picture.attribution || housevis.houses.pictures.attribution)}. The ring marks the house.`,
+      housevis.given(housevis.credit(picture.attribution || housevis.houses.pictures.attribution)),
+      ". The ring marks the house.",
       element("span", { class: "parcel-mark", hidden: true }, " The line is its parcel.")));
   }
   const section = element("section", { class: "card-picture", "aria-label": "Picture and overlay" }, parts);
@@ -116,6 +117,7 @@ housevis.fillPicture = function (within) {
   if (!holder) return;
   holder.replaceChildren(picture ? housevis.framed(picture, overlays, `Aerial picture of ${name}`)
     : housevis.element("div", { class: "frame frame-empty" }, "No imagery"));
+  for (const mark of within.querySelectorAll(".parcel-mark")) mark.hidden = true;
   if (picture) housevis.outlineParcel(holder.firstChild, picture, place);
   within.querySelector(".status").textContent = kind === "none" && picture ? ""
     : kind === "value" && picture ? housevis.valueWords[valueStatus] || "There is no value map of this house."

@@ -114,9 +114,11 @@ housevis.overlayLegend = function () {
   if (overlay === "attention") {
     return [element("span", {}, "no attention"), bar(legends.attention), element("span", {}, "most")];
   }
-  const end = legends.value.end === null ? "" : housevis.rounded(legends.value.end);
+  const [size, words] = housevis.ground();
+  const { perSquareMetre } = legends.value;
+  const end = perSquareMetre === null ? "" : housevis.rounded(perSquareMetre * size);
   return [element("span", {}, end ? `−${end}` : "lowers"), bar(legends.value.uri), element("span", {}, end ? `+${end}` : "raises"),
-    element("small", {}, "of the estimate, per 100 m² of ground")];
+    element("small", {}, `of the estimate, per ${words} of ground`)];
 };
 
 /* Bring every copy of the controls, and what they control, to the same state. */
@@ -162,7 +164,7 @@ housevis.startLayers = function () {
     housevis.map.createPane("parcels").style.zIndex = 365;
     if (parcels.attribution) {
       housevis.map.attributionControl.addAttribution(
-        housevis.element("span", {}, `Parcels: ${parcels.attribution}`).innerHTML);
+        housevis.element("span", {}, "Parcels: ", housevis.given(parcels.attribution)).innerHTML);
     }
     const lines = byId("parcels");
     lines.checked = true;

@@ -11,7 +11,7 @@ housevis.PinIcon = L.Icon.extend({
     const text = housevis.saidOf([row]);
     return housevis.element("div", {
       class: "leaflet-marker-icon pin" + (housevis.state.selected === row ? " pin-selected" : ""),
-      "aria-label": `House ${housevis.houses.house[row]}, ${housevis.mode().meaning} ${text}`,
+      "aria-label": `House ${housevis.isolated(housevis.houses.house[row])}, ${housevis.mode().meaning} ${text}`,
       style: { background: colour, color: housevis.inkOn(colour) },
     }, text);
   },
@@ -110,7 +110,7 @@ housevis.begin = function () {
   const imagery = housevis.houses.pictures;
   if (imagery && imagery.attribution) {
     map.attributionControl.addAttribution(
-      housevis.element("span", {}, housevis.credit(imagery.attribution)).innerHTML);
+      housevis.element("span", {}, housevis.given(housevis.credit(imagery.attribution))).innerHTML);
   }
   L.control.zoom({ position: "bottomleft" }).addTo(map);
   const panes = { ground: 250, dots: 300, picture: 350, overlays: 355, attention: 360 };

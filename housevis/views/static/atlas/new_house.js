@@ -2,7 +2,9 @@
 
 /* A house that is not among the sold ones: its spot, the question to the server, and what goes wrong. */
 
+/* Presses count from the first zoom on; below the second the map comes near, so that the spot can be judged. */
 housevis.ASKED_ZOOM = 14;
+housevis.CLEAR_ZOOM = 16;
 
 /* What was asked last, so that the browser's back button leads back to its answer. */
 housevis.asked = { place: null, body: null, house: null };

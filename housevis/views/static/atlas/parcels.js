@@ -79,7 +79,7 @@ housevis.ParcelLayer = L.GridLayer.extend({
         });
         lines.closePath();
       }
-      for (const [colour, width] of [["rgb(16 24 32 / 55%)", 2.6], ["#ffe9a8", 1.1]]) {
+      for (const [colour, width] of [["rgb(16 24 32 / 55%)", 3], ["#ffe9a8", 1.3]]) {
         pen.strokeStyle = colour;
         pen.lineWidth = width;
         pen.stroke(lines);
@@ -101,12 +101,7 @@ housevis.showParcels = function (wanted) {
   if (wanted) state.layer.addTo(housevis.map);
   else state.layer.remove();
   housevis.layers.parcels = wanted;
-  for (const mark of document.querySelectorAll(".parcel-mark")) housevis.followParcels(mark);
-};
-
-/* A mark of a parcel is seen where there is one and parcels are switched on. */
-housevis.followParcels = function (mark) {
-  mark.toggleAttribute("hidden", !housevis.layers.parcels || !mark.closest("section").querySelector(".parcel-line"));
+  housevis.redrawSelected();
 };
 
 /* Whether a place lies in a parcel, by the even-odd rule. */
@@ -122,11 +117,28 @@ housevis.inParcel = function (parcel, [latitude, longitude]) {
   return inside;
 };
 
+/* Promise of the parcel that a place stands on; of nothing where there is none, or parcels are not shown. */
+housevis.parcelAt = function (place) {
+  if (!housevis.layers.parcels) return Promise.resolve(undefined);
+  return housevis.parcelsIn(place[1], place[0], place[1], place[0])
+    .then((parcels) => parcels.find((each) => housevis.inParcel(each, place)), () => undefined);
+};
+
+/* Draw the parcel of the card's house on the map, once it is known. */
+housevis.drawParcel = function (house) {
+  housevis.parcelAt(house.place).then(function (parcel) {
+    if (!parcel || housevis.opened.house !== house || housevis.opened.layers.some((layer) => layer.isParcel)) return;
+    for (const kind of ["map-parcel map-parcel-shade", "map-parcel"]) {
+      const line = L.polygon(parcel, { pane: "parcels", className: kind, interactive: false, fill: false });
+      line.isParcel = true;
+      housevis.opened.layers.push(line.addTo(housevis.map));
+    }
+  });
+};
+
 /* Draw the parcel that a place stands on over its picture, once it is known. */
 housevis.outlineParcel = function (frame, picture, place) {
-  if (!housevis.houses.parcels) return;
-  housevis.parcelsIn(place[1], place[0], place[1], place[0]).then(function (parcels) {
-    const parcel = parcels.find((each) => housevis.inParcel(each, place));
+  housevis.parcelAt(place).then(function (parcel) {
     if (!parcel) return;
     const [west, south, east, north] = picture.bounds;
     const line = parcel.map((ring) => `M${ring.map(([latitude, longitude]) =>
@@ -137,10 +149,10 @@ housevis.outlineParcel = function (frame, picture, place) {
       for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
       return made;
     };
-    const drawing = drawn("svg", { viewBox: "0 0 1000 1000", preserveAspectRatio: "none", class: "parcel-line parcel-mark", "aria-hidden": "true" });
+    const drawing = drawn("svg", { viewBox: "0 0 1000 1000", preserveAspectRatio: "none", class: "parcel-line", "aria-hidden": "true" });
     drawing.append(drawn("path", { d: line, class: "parcel-shade" }), drawn("path", { d: line }));
     frame.append(drawing);
     const section = frame.closest("section");
-    if (section) section.querySelectorAll(".parcel-mark").forEach(housevis.followParcels);
-  }, () => null);
+    if (section) section.querySelector(".parcel-mark").hidden = false;
+  });
 };

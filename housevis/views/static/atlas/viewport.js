@@ -5,7 +5,11 @@
 
 housevis.PAUSE = 150;
 housevis.DEEPEST_CELLS = 18;
-housevis.seen = { answer: null, question: null, rows: new Set(), cells: [], rings: new Map(), mode: null };
+housevis.CELL = 64;
+housevis.seen = { answer: null, question: null, zoom: 0, rows: new Set(), cells: [], rings: new Map(), mode: null };
+
+/* The zoom that the server is asked for: one less than the map's, so that cells are twice as wide and rings have space. */
+housevis.askedZoom = (zoom) => (zoom > housevis.DEEPEST_CELLS ? zoom : Math.max(0, zoom - 1));
 
 housevis.startViewport = function () {
   const { map, houses, repaint } = housevis;
@@ -47,8 +51,7 @@ housevis.boxInView = function () {
   return box[0] < box[2] && box[1] < box[3] ? box : null;
 };
 
-/* Ask for what the screen shows, unless the last answer holds it. Cells are asked for twice as wide as the server has
-   them at this zoom, so that rings have space. */
+/* Ask for what the screen shows, unless the last answer holds it. */
 housevis.look = async function () {
   const { seen } = housevis;
   clearTimeout(housevis.pending);
@@ -58,7 +61,7 @@ housevis.look = async function () {
   const question = JSON.stringify([zoom, filters]);
   if (!filters || !box) {
     housevis.leave("view");
-    return housevis.showView({ content: housevis.content, box: box, count: 0, houses: [], cells: null }, question);
+    return housevis.showView({ content: housevis.content, box: box, count: 0, houses: [], cells: null }, question, zoom);
   }
   if (seen.question === question && seen.answer.content === housevis.content && seen.answer.box
     && box.every((edge, at) => (at < 2 ? edge >= seen.answer.box[at] : edge <= seen.answer.box[at]))) {
@@ -70,21 +73,21 @@ housevis.look = async function () {
   try {
     answer = await housevis.newest("view", "houses", [
       ["bbox", box.map((edge) => edge.toFixed(6)).join(",")],
-      ["zoom", zoom > housevis.DEEPEST_CELLS ? zoom : Math.max(0, zoom - 1)], ...filters,
+      ["zoom", housevis.askedZoom(zoom)], ...filters,
     ]);
   } catch (problem) {
     if (problem.name !== "AbortError") housevis.sayProblem(problem, housevis.look);
     return undefined;
   }
-  return housevis.showView(answer, question);
+  return housevis.showView(answer, question, zoom);
 };
 
 /* Put an answer on the map; what was there already stays untouched. */
-housevis.showView = function (answer, question) {
+housevis.showView = function (answer, question, zoom) {
   const { seen, cluster, markers } = housevis;
   const before = seen.rows;
   const rows = housevis.learn({ content: answer.content, houses: answer.houses || [] });
-  Object.assign(seen, { answer: answer, question: question, rows: new Set(rows), cells: answer.cells || [] });
+  Object.assign(seen, { answer: answer, question: question, zoom: zoom, rows: new Set(rows), cells: answer.cells || [] });
   housevis.classify();
   housevis.sift();
   const gone = [...before].filter((row) => !seen.rows.has(row));
@@ -100,11 +103,21 @@ housevis.showView = function (answer, question) {
   housevis.sayCount();
 };
 
+/* Where a ring stands: amid the houses of its cell, but so that it does not reach over into the next one. */
+housevis.ringPlace = function (cell, icon) {
+  const { zoom } = housevis.seen;
+  const side = housevis.CELL * 2 ** (zoom - housevis.askedZoom(zoom));
+  const point = housevis.map.project([cell.latitude, cell.longitude], zoom);
+  const edge = Math.min(icon.options.iconSize[0], side) / 2;
+  const inside = (at) => Math.max(edge, Math.min(side - edge, at % side)) - (at % side);
+  return housevis.map.unproject(point.add([inside(point.x), inside(point.y)]), zoom);
+};
+
 /* The rings of the cells; those that the map has already stay, and the focus with them. */
 housevis.drawRings = function () {
   const { seen, rings, map } = housevis;
   const { colourBy } = housevis.state;
-  const wanted = new Map(seen.cells.map((cell) => [[cell.latitude, cell.longitude, cell.count].join(), cell]));
+  const wanted = new Map(seen.cells.map((cell) => [[seen.zoom, cell.latitude, cell.longitude, cell.count].join(), cell]));
   const hadFocus = document.activeElement !== null && document.activeElement.classList.contains("ring");
   for (const [key, marker] of seen.rings) {
     if (wanted.has(key) && seen.mode === colourBy) continue;
@@ -114,14 +127,13 @@ housevis.drawRings = function () {
   seen.mode = colourBy;
   for (const [key, cell] of wanted) {
     if (seen.rings.has(key)) continue;
-    const place = [cell.latitude, cell.longitude];
     const said = cell[colourBy] === null ? "–" : housevis.mode().text(cell[colourBy]);
     const icon = housevis.ringIcon(cell.classes[colourBy], cell.count, said);
     const nearer = (event) => {
       if (event.type === "keypress" && event.originalEvent.key !== "Enter") return;
-      map.setView(place, Math.min(Math.round(map.getZoom()) + 2, map.getMaxZoom()));
+      map.setView([cell.latitude, cell.longitude], Math.min(Math.round(map.getZoom()) + 2, map.getMaxZoom()));
     };
-    seen.rings.set(key, L.marker(place, { icon: icon }).on("click keypress", nearer).addTo(rings));
+    seen.rings.set(key, L.marker(housevis.ringPlace(cell, icon), { icon: icon }).on("click keypress", nearer).addTo(rings));
   }
   if (hadFocus && !document.activeElement.classList.contains("ring")) map.getContainer().focus({ preventScroll: true });
 };
@@ -137,7 +149,7 @@ housevis.sayCount = function () {
   const filtered = !filters || filters.length > 0;
   const number = shown.toLocaleString("en-US");
   document.getElementById("shown").textContent = filtered ? `${number} houses in this view pass the filters`
-    : `${number} of ${houses.view.houses.toLocaleString("en-US")} houses are in this view`;
+    : `${number} of ${houses.view.houses.toLocaleString("en-US")} houses in view`;
   const reset = document.getElementById("reset");
   reset.hidden = !filtered;
   const listed = seen.answer.houses ? seen.answer.houses.length : 0;

@@ -76,6 +76,12 @@ housevis.areaUnitWords = () => (housevis.houses.areaUnit === "ft2" ? "sq ft" : "
 housevis.areaWords = (squareMetres) =>
   `${Math.round(squareMetres / housevis.houses.squareMetres).toLocaleString("en-US")} ${housevis.areaUnitWords()}`;
 
+/* Ground that amounts of the value map are told by: its size in square metres and its name. */
+housevis.ground = function () {
+  const size = housevis.houses.areaUnit === "ft2" ? 1000 : 100;
+  return [size * housevis.houses.squareMetres, `${size.toLocaleString("en-US")} ${housevis.areaUnitWords()}`];
+};
+
 housevis.signedPercent = function (share, decimals) {
   const text = (Math.abs(share) * 100).toFixed(decimals || 0);
   const sign = Number(text) === 0 ? "" : share > 0 ? "+" : "−";

@@ -34,12 +34,6 @@ housevis.attentionCanvas = function (map) {
   return map && !map.note ? housevis.mapCanvas(map, "attention") : null;
 };
 
-/* Ground that amounts of the value map are told by: its size in square metres and its name. */
-housevis.ground = function () {
-  const size = housevis.houses.areaUnit === "ft2" ? 1000 : 100;
-  return [size * housevis.houses.squareMetres, `${size.toLocaleString("en-US")} ${housevis.areaUnitWords()}`];
-};
-
 housevis.legend = function (kind, map) {
   const [size, words] = housevis.ground();
   const end = kind === "value" ? housevis.rounded((map.scale * size) / map.cell_square_metres) : "";
@@ -100,7 +94,7 @@ housevis.pictureSection = function (house) {
     ...["value", "attention"].filter((name) => maps[name] && maps[name].note)
       .map((name) => housevis.note(`${name === "value" ? "Value map" : "Attention"}: ${maps[name].note}`)),
     maps.attention || maps.value ? null : housevis.note("This house has no maps: it was not explained in this run."),
-    housevis.note(housevis.pictureWords(house.picture)));
+    housevis.note(...housevis.pictureWords(house.picture)));
 };
 
 housevis.overlaySentence = function (house, kind) {
@@ -116,8 +110,8 @@ housevis.overlaySentence = function (house, kind) {
 housevis.pictureWords = function (picture) {
   const missing = picture.missing_tiles === 1 ? "1 missing tile is filled by reflection. "
     : picture.missing_tiles ? `${picture.missing_tiles} missing tiles are filled by reflection. ` : "";
-  return `${Math.round(picture.metres)} m wide; the house stands at the ring. ${missing}${picture.taken} `
-    + `Imagery: ${picture.attribution.replace(/^Source: /, "")}.`;
+  return [`${Math.round(picture.metres)} m wide; the house stands at the ring. ${missing}${picture.taken} `,
+    housevis.given(housevis.credit(picture.attribution)), "."];
 };
 
 /* The training house whose grad-weights were borrowed, side by side (C Fig. 9). */
