@@ -29,6 +29,7 @@ from http_clients import Spent, Times, user
 from result_facts import RESULTS, result_facts, use_threads
 
 from housevis.runs import write_json
+from housevis.views.atlas_colours import ERROR_LIMITS, effect_limits, price_limits
 from housevis.views.heat_tiles import HeatTiles
 from housevis.views.served import ServedRun, ShelvedRun
 from housevis.views.server import create_app, server_config
@@ -71,6 +72,12 @@ def served_houses(count: int, folder: Path) -> ShelvedRun:
     def refuse(*_: object) -> Any:
         raise NotImplementedError
 
+    houses = synthetic_houses(count)
+    limits = {
+        "price": price_limits(houses["price"].to_numpy()),
+        "error": ERROR_LIMITS,
+        "effect": effect_limits(houses["effect"].to_numpy()),
+    }
     (folder / "atlas").mkdir(parents=True, exist_ok=True)
     (folder / "atlas" / "index.html").write_text("<!DOCTYPE html>")
     run = ServedRun(
@@ -83,7 +90,7 @@ def served_houses(count: int, folder: Path) -> ShelvedRun:
         notice=None,
         attribution=None,
         folder=folder,
-        viewport=Viewport(synthetic_houses(count)),
+        viewport=Viewport(houses, limits),
         fields=(),
         maps=dict[str, HeatTiles](),
         details=lambda _: None,

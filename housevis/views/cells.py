@@ -46,8 +46,15 @@ class Cells:
 
     def rows(self, rows: NDArray[np.int64]) -> Cells:
         """Some of the cells."""
-        parts = (self.count, self.latitude, self.longitude, self.price, self.error, self.effect)
-        return Cells(*(part[rows] for part in parts), {name: n[rows] for name, n in self.classes.items()})
+        return Cells(
+            self.count[rows],
+            self.latitude[rows],
+            self.longitude[rows],
+            self.price[rows],
+            self.error[rows],
+            self.effect[rows],
+            {name: counts[rows] for name, counts in self.classes.items()},
+        )
 
 
 class Gatherer:
@@ -84,7 +91,9 @@ class Gatherer:
             count,
             _means(self._latitude[rows], starts, count),
             _means(self._longitude[rows], starts, count),
-            *(medians for medians, _ in found.values()),
+            found["price"][0],
+            found["error"][0],
+            found["effect"][0],
             {name: found[name][1] for name in self._counted},
         )
 

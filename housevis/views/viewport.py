@@ -339,7 +339,7 @@ def _numbered(
     if values is None:
         return np.full(len(order), -1, dtype=np.int8)
     places = {name: number for number, name in enumerate(names)}
-    return values.map(places).fillna(-1).to_numpy(np.int8)[order]
+    return np.asarray(values.map(places).fillna(-1), dtype=np.int8)[order]
 
 
 def _day(text: str | None) -> int | None:

@@ -6,13 +6,16 @@ from datetime import date
 from typing import Any
 
 import mercantile
+import pandas as pd
 import pytest
 
 from housevis import pipeline
-from housevis.core.errors import RunError, UsageError
+from housevis.core.errors import RunError, StorageError, UsageError
 from housevis.pipeline.comparables import read_supporting_sales
 from housevis.pipeline.serving import SoldDesk, open_run, shelve, shown_houses
 from housevis.runs import read_parquet
+from housevis.views.data import SAMPLES
+from housevis.views.map_table import TABLE, MapTable, read_map_table, view_settings
 from housevis.views.served import NewHouse, ServedRun
 
 
@@ -32,6 +35,15 @@ def new_house(served: ServedRun, **changes: float | None) -> NewHouse:
     return NewHouse(*place, date(2025, 3, 1), attributes)
 
 
+def check_rows_of_map(served: ServedRun, table: MapTable) -> None:
+    sale_of = table.sales.set_index("map_row")
+    for row in range(len(served.viewport)):
+        sale = sale_of.loc[served.viewport.map_row(row)]
+        assert sale["house_id"] == served.viewport.house_id[row].decode()
+        assert (sale["sale_date"] - pd.Timestamp(1970, 1, 1)).days == served.viewport.sale_day[row]
+        assert served.viewport.sample(row) in SAMPLES
+
+
 def test_what_is_shown_is_the_last_sale_of_every_house_out_of_sample(town, served):
     judged = read_parquet(town.run.estimates)
     assert len(served.viewport) == judged["house_id"].nunique()
@@ -40,6 +52,24 @@ def test_what_is_shown_is_the_last_sale_of_every_house_out_of_sample(town, serve
     row = served.viewport.row_of(house_id)
     assert served.viewport.estimate[row] == last["estimate"]
     assert served.details(house_id)["sale_id"] == last["sale_id"]
+
+
+def test_houses_know_their_row_in_the_files_of_the_map(town, served):
+    table = read_map_table(town.run.atlas)
+    check_rows_of_map(served, table)
+    assert served.viewport.limits == table.limits
+    settings = view_settings(served.map_settings, served.viewport)
+    assert settings["currency"] == served.currency
+    assert settings["view"]["houses"] == len(served.viewport)
+    assert settings["price"] == []
+    assert settings["address"] is None
+
+
+def test_a_damaged_table_of_the_map_is_told(town_copy):
+    run = town_copy.run
+    (run.atlas / TABLE).write_text('housevis.houses={"runId":"x","house":[')
+    with pytest.raises(StorageError, match="table"):
+        open_run(run)
 
 
 def test_what_if_starts_from_the_estimate_that_is_shown(town, served):
@@ -135,6 +165,8 @@ def test_a_removed_house_vanishes_while_the_server_runs(town_copy):
     assert after.details(house_id) is None
     assert len(after.viewport) == len(before.viewport) - 1
     assert after.viewport.digest != before.viewport.digest
+    assert after.viewport.find(house_id) == []
+    check_rows_of_map(after, read_map_table(shelved.folder / "atlas"))
 
 
 def pipeline_project(town: Any) -> Any:

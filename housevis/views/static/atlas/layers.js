@@ -114,7 +114,7 @@ housevis.overlayLegend = function () {
   if (overlay === "attention") {
     return [element("span", {}, "no attention"), bar(legends.attention), element("span", {}, "most")];
   }
-  const [size, words] = housevis.ground();
+  const [size, words] = housevis.groundUnit();
   const { perSquareMetre } = legends.value;
   const end = perSquareMetre === null ? "" : housevis.rounded(perSquareMetre * size);
   return [element("span", {}, end ? `−${end}` : "lowers"), bar(legends.value.uri), element("span", {}, end ? `+${end}` : "raises"),

@@ -77,7 +77,7 @@ housevis.areaWords = (squareMetres) =>
   `${Math.round(squareMetres / housevis.houses.squareMetres).toLocaleString("en-US")} ${housevis.areaUnitWords()}`;
 
 /* Ground that amounts of the value map are told by: its size in square metres and its name. */
-housevis.ground = function () {
+housevis.groundUnit = function () {
   const size = housevis.houses.areaUnit === "ft2" ? 1000 : 100;
   return [size * housevis.houses.squareMetres, `${size.toLocaleString("en-US")} ${housevis.areaUnitWords()}`];
 };

@@ -35,7 +35,7 @@ housevis.attentionCanvas = function (map) {
 };
 
 housevis.legend = function (kind, map) {
-  const [size, words] = housevis.ground();
+  const [size, words] = housevis.groundUnit();
   const end = kind === "value" ? housevis.rounded((map.scale * size) / map.cell_square_metres) : "";
   const ends = kind === "value" ? [`−${end}`, `0, per ${words}`, `+${end}`] : ["no attention", "most"];
   return housevis.element("div", { class: "legend" }, housevis.legendCanvas(kind),
