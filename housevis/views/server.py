@@ -11,7 +11,7 @@ from typing import Any, Final
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -23,7 +23,7 @@ from housevis.views.served import ShelvedRun
 from housevis.views.server_api import REFUSALS, Refusal, Shelf, api_router
 from housevis.views.server_guard import Guard, Limits
 from housevis.views.server_metrics import Metrics, log_to_stderr
-from housevis.views.server_pages import WHOLE_TABLE, RunPaths, add_pages, add_sign_in
+from housevis.views.server_pages import WHOLE_TABLE, RunPaths, add_pages, add_sign_in, problem_page
 from housevis.views.server_protocol import PatientProtocol
 
 TOKEN_VARIABLE: Final = "HOUSEVIS_TOKEN"  # noqa: S105
@@ -117,7 +117,7 @@ def _add_watching(app: FastAPI, shelf: Shelf, metrics: Metrics) -> None:
 
 
 def _explain_refusals(app: FastAPI) -> None:
-    """Answer every refusal as ``{"detail": text}``."""
+    """Answer every refusal as ``{"detail": text}``; a browser that asks for a page gets a page."""
 
     @app.exception_handler(Refusal)
     async def refused(_: Request, problem: Refusal) -> JSONResponse:
@@ -136,7 +136,7 @@ def _explain_refusals(app: FastAPI) -> None:
         return JSONResponse({"detail": text.encode("utf-8", "replace").decode()}, 422)
 
     @app.exception_handler(HTTPException)
-    async def known(_: Request, problem: HTTPException) -> JSONResponse:
+    async def known(request: Request, problem: HTTPException) -> Response:
         allowed = Headers(problem.headers or {}).get("allow")
         texts = {
             400: "The body of the request cannot be read; send valid JSON.",
@@ -144,6 +144,8 @@ def _explain_refusals(app: FastAPI) -> None:
             405: f"This address does not take this method{f'; it takes {allowed}' if allowed else ''}.",
         }
         text = texts.get(problem.status_code, str(problem.detail))
+        if problem.status_code == 404 and "text/html" in request.headers.get("accept", ""):
+            return HTMLResponse(problem_page(text), 404)
         return JSONResponse({"detail": text}, problem.status_code, problem.headers)
 
 

@@ -208,16 +208,28 @@ def add_sign_in(app: FastAPI, token: str) -> None:
         return answer
 
 
+def problem_page(text: str) -> str:
+    """What somebody sees who asks for a page that is not there."""
+    return _plain_page("Not found", f'<p>{html.escape(text)}</p><p><a href="/">To the map</a></p>')
+
+
 def _page(problem: str) -> str:
     note = f'<p role="alert">{html.escape(problem)}</p>' if problem else ""
-    return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>Sign in</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:24rem;margin:15vh auto;padding:0 1rem}}
-input,button{{font:inherit;padding:.5rem .75rem;width:100%;box-sizing:border-box;margin:.25rem 0 .75rem}}
-</style></head><body><main><h1>Sign in</h1>{note}<form method="post" action="{SIGN_IN}">
+    return _plain_page(
+        "Sign in",
+        f"""{note}<form method="post" action="{SIGN_IN}">
 <label for="token">Token of this server</label>
 <input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
-<button>Show the map</button></form></main></body></html>
+<button>Show the map</button></form>""",
+    )
+
+
+def _plain_page(title: str, content: str) -> str:
+    return f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:24rem;margin:15vh auto;padding:0 1rem}} a{{color:inherit}}
+input,button{{font:inherit;padding:.5rem .75rem;width:100%;box-sizing:border-box;margin:.25rem 0 .75rem}}
+</style></head><body><main><h1>{title}</h1>{content}</main></body></html>
 """

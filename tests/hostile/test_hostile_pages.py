@@ -289,6 +289,8 @@ def test_the_api_answers_every_text_as_json_and_logs_none(server: str, hostile_t
         assert headers["content-type"] == "application/json"
         assert headers["x-content-type-options"] == "nosniff"
         assert "default-src 'none'" in headers["content-security-policy"]
+        _, found = ask(f"{server}/api/search?text={written}")
+        assert (found["houses"][0]["house_id"], found["houses"][0]["address"]) == (house, address)
     changed = ask(f"{server}/api/houses/{quote('..', safe='')}/what-if", {"attributes": {"bedrooms": 4}})
     assert changed[1]["estimate"] > 0
     headers, view = ask(f"{server}/api/houses?bbox=-180,-85,180,85&zoom=22")

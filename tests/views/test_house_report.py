@@ -350,3 +350,15 @@ def test_it_prints_as_two_pages_and_nothing_runs_into_the_foot(
     for below, beside in room:
         assert below >= 0
         assert beside >= 0
+
+
+@pytest.mark.browser
+def test_it_can_be_read_by_everyone(browser: Any) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+    page = browser.new_page(viewport={"width": 1024, "height": 900})
+    for shown in (house(), house(pictures=None, comparables=None), long_house()):
+        page.set_content(render_house_report(shown))
+        found = axe.run(page).response["violations"]
+        places = [(rule["id"], rule["nodes"][0]["html"][:120]) for rule in found]
+        assert places == []
+    page.close()

@@ -286,6 +286,15 @@ def test_houses_with_pictures_have_the_same_card_and_layers(watched, address):
     page.wait_for_selector(".leaflet-overlays-pane img.map-overlay", state="attached")
 
 
+def test_a_page_of_a_map_that_has_changed_is_loaded_again(watched, address):
+    page = open_map(watched, address)
+    page.evaluate("housevis.content = 'as it was before a house was removed'")
+    with page.expect_navigation():
+        page.evaluate("housevis.map.setZoom(14, { animate: false })")
+    page.wait_for_selector(".ring")
+    assert page.evaluate("housevis.seen.zoom") < 14
+
+
 def test_a_house_that_is_not_there_is_told(watched, address):
     page = open_map(watched, address, house="#sale=nobody@2024-01-01")
     wait_for_words(page, "#card", "This house is not among the sold houses of this run.")

@@ -102,6 +102,17 @@ def locked(atlas_folder, tmp_path):
     thread.join()
 
 
+def test_an_address_that_leads_nowhere(watch, serious, locked):
+    page = watch(360, extra_http_headers={"authorization": "Bearer a-secret-of-this-office"}).page
+    for address in ("atlas/nothing.html", "houses/nobody.html", "api/nothing"):
+        answer = page.goto(locked.replace("atlas/index.html", address))
+        assert answer.status == 404
+        assert page.locator("h1").inner_text() == "Not found"
+        assert "nothing at this address" in page.locator("main").inner_text()
+    judge(serious, page)
+    assert page.get_by_role("link", name="To the map").get_attribute("href") == "/"
+
+
 def test_where_somebody_signs_in(watch, serious, locked):
     page = watch(360).page
     page.goto(locked)

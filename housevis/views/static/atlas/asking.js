@@ -24,9 +24,10 @@ housevis.getFromServer = async function (path, parameters, signal) {
   throw Object.assign(new Error(words), { wait: wait, signIn: response.status === 401 });
 };
 
-/* Take houses of an answer into the page's columns; returns their rows. What is known of them is brought up to date. */
+/* Take houses of an answer into the page's columns; returns their rows. Once the map was built anew or houses were
+   removed, nothing that the page knows may be relied on: it is loaded again. */
 housevis.learn = function (answer) {
-  if (housevis.content !== answer.content) housevis.chunks.clear();
+  if (housevis.content && housevis.content !== answer.content) window.location.reload();
   housevis.content = answer.content;
   const { houses } = housevis;
   return answer.houses.map(function (each) {
