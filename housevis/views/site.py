@@ -22,6 +22,7 @@ _START: Final = """<!DOCTYPE html>
 <head>
 <meta charset="utf-8">
 <meta http-equiv="refresh" content="0; url=atlas/index.html">
+<link rel="icon" href="data:,">
 <title>Map of sold houses</title>
 </head>
 <body><p><a href="atlas/index.html">To the map</a></p></body>
