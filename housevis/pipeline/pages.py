@@ -30,6 +30,7 @@ from housevis.pipeline.results import StepResult
 from housevis.pipeline.sold import SoldHouses, current_run, load_sold_houses
 from housevis.runs import Run, read_parquet
 from housevis.views.atlas import AtlasReport, build_atlas
+from housevis.views.atlas_manifest import runs_as_built
 from housevis.views.base_map import BaseMap
 from housevis.views.data import AtlasData, AtlasParcels, AtlasPictures
 from housevis.views.house_page import PAGE, build_house_pages
@@ -50,7 +51,11 @@ def atlas(project: Project) -> StepResult:
     run = current_run(project, sold, after="evaluate")
     page = run.atlas / "index.html"
     done, settings = run.steps().get("atlas"), shown_settings(project.config)
-    if done is not None and done["figures"].get("settings") == settings and _is_built(run):
+    if (
+        done is not None
+        and done["figures"].get("settings") == settings
+        and runs_as_built(run.atlas, ("index.html", PAGE))
+    ):
         return StepResult("atlas", _atlas_lines(page), done["figures"], done["seconds"], skipped=True)
     started = time.perf_counter()
     records = _records(run, sold)
@@ -80,10 +85,6 @@ def atlas(project: Project) -> StepResult:
     }
     run.finish("atlas", seconds, figures)
     return StepResult("atlas", [*said, *_atlas_lines(page)], figures, seconds)
-
-
-def _is_built(run: Run) -> bool:
-    return all((run.atlas / page).is_file() for page in ("index.html", PAGE))
 
 
 def _atlas_lines(page: Path) -> list[str]:

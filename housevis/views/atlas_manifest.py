@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +16,9 @@ from housevis.core.storage import write_file
 MANIFEST: Final = "manifest.json"
 
 _PICTURES: Final = ("pictures", "base")
+
+SCRIPT_FOLDERS: Final = ("atlas", "house", "vendor")
+"""Folders of a map that hold its scripts and styles, as the package has them."""
 
 _REMEDY: Final = "Delete the folder of the map and run the command again."
 
@@ -62,6 +67,35 @@ def changed_files(folder: Path) -> list[str]:
     there = set(_files(folder))
     differ = {name for name in listed.keys() & there if listed[name]["sha256"] != _digest(folder / name)}
     return sorted(differ | (listed.keys() ^ there))
+
+
+def runs_as_built(folder: Path, pages: Sequence[str]) -> bool:
+    """Whether a map's pages, scripts and styles are as they were built, by this version of housevis.
+
+    Its data and pictures, which are many, are not looked at.
+
+    Args:
+        folder: The folder of the map.
+        pages: Names of its pages.
+    """
+    try:
+        listed = read_manifest(folder)
+    except StorageError:
+        return False
+    with resources.as_file(resources.files("housevis.views") / "static") as static:
+        ours = {
+            f"{part}/{path.name}": _digest(path)
+            for part in SCRIPT_FOLDERS
+            for path in (static / part).iterdir()
+            if path.is_file()
+        }
+    wanted = {name: listed.get(name, {}).get("sha256") for name in pages} | ours
+    return all(
+        listed.get(name, {}).get("sha256") == digest
+        and (folder / name).is_file()
+        and _digest(folder / name) == digest
+        for name, digest in wanted.items()
+    )
 
 
 def drop_damaged_pictures(folder: Path) -> int:

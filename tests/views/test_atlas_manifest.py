@@ -11,7 +11,14 @@ import pytest
 
 from housevis.core.errors import StorageError
 from housevis.views.atlas import build_atlas
-from housevis.views.atlas_manifest import MANIFEST, changed_files, check_vendored, read_manifest
+from housevis.views.atlas_manifest import (
+    MANIFEST,
+    changed_files,
+    check_vendored,
+    read_manifest,
+    runs_as_built,
+    write_manifest,
+)
 
 STATIC = Path(__file__).resolve().parents[2] / "housevis" / "views" / "static"
 
@@ -61,3 +68,28 @@ def test_scripts_of_others_that_are_not_the_pinned_ones_are_refused(tmp_path: Pa
         file.write("alert(1)")
     with pytest.raises(StorageError, match=r"leaflet\.js is not the released file"):
         check_vendored(vendor)
+
+
+@pytest.mark.parametrize("name", ["atlas/card.js", "house/house.css", "index.html", "house.html", MANIFEST])
+def test_a_map_whose_scripts_or_pages_changed_is_not_as_built(
+    house_folder: Path, tmp_path: Path, name: str
+) -> None:
+    pages = ("index.html", "house.html")
+    folder = tmp_path / "map"
+    shutil.copytree(house_folder, folder)
+    assert runs_as_built(folder, pages)
+    (folder / name).write_bytes((folder / name).read_bytes() + b" damaged")
+    assert not runs_as_built(folder, pages)
+    (folder / name).unlink()
+    assert not runs_as_built(folder, pages)
+
+
+def test_a_map_with_the_scripts_of_another_version_is_not_as_built(
+    house_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "map"
+    shutil.copytree(house_folder, folder)
+    (folder / "atlas" / "card.js").write_text("another version")
+    write_manifest(folder, "run")
+    assert changed_files(folder) == []
+    assert not runs_as_built(folder, ("index.html", "house.html"))
