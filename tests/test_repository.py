@@ -74,7 +74,7 @@ def test_a_clean_repository_passes(check: Callable[..., subprocess.CompletedProc
             "carries outputs",
         ),
         ("b.ipynb", json.dumps({"cells": [{"execution_count": 3, "outputs": []}]}).encode(), None),
-        ("docs/images/sample-market-map.png", b"\x89PNG", None),
+        ("docs/images/sample-market-map-1440.webp", b"\x89PNG", None),
         ("docs/two.md", "\n".join(ROWS[:2]).encode(), None),
     ],
 )
