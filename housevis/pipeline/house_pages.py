@@ -129,6 +129,7 @@ def _data(project: Project, run: Run, sold: SoldHouses, row: int) -> HouseReport
             place=(float(sale["latitude"]), float(sale["longitude"])),
             facts=listed_facts(sale, config),
             currency=config.listings.currency,
+            area_unit=config.listings.area_unit,
             valuation_date=pd.Timestamp(record["sale_date"]),
             **{name: float(record[name]) for name in ("estimate", "low", "high", "price", "base")},
             interval=config.pricing.interval,

@@ -26,7 +26,7 @@ from housevis.views.data import Headline
 from housevis.views.heat import legend_uri
 from housevis.views.house_charts import locator_chart, range_chart, shortened, waterfall_chart
 from housevis.views.house_words import taken_words
-from housevis.views.words import ATTRIBUTE_LABELS, ICON, isolated, label, money, percent
+from housevis.views.words import ATTRIBUTE_LABELS, ICON, ground_unit, isolated, label, money, percent
 
 JPEG_QUALITY: Final = 86
 SMALL: Final = 150
@@ -37,7 +37,6 @@ MOST_DRIVERS: Final = 9
 
 _PIXELS_PER_CELL: Final = 6
 _LEGEND_STEPS: Final = 121
-_SQUARE: Final = 100.0
 _PICTURE: Final = "picture"
 
 
@@ -134,6 +133,7 @@ class HouseReportData:
         place: Latitude and longitude, degrees.
         facts: Names and values of its attributes.
         currency: ISO 4217 code.
+        area_unit: ``"m2"`` or ``"ft2"``.
         valuation_date: The day that the estimate is of.
         estimate: Currency.
         low: Lower end of the range.
@@ -163,6 +163,7 @@ class HouseReportData:
     place: tuple[float, float]
     facts: Sequence[tuple[str, str]]
     currency: str
+    area_unit: str
     valuation_date: pd.Timestamp
     estimate: float
     low: float
@@ -286,7 +287,7 @@ def _photo(photo: HousePhoto) -> dict[str, Any]:
 
 
 def _value_map(data: HouseReportData, photo: HousePhoto) -> dict[str, Any] | None:
-    """The overlay of the value map, with its legend in currency per 100 m² of ground."""
+    """The overlay of the value map, with its legend in currency per area of ground."""
     pictures = data.pictures
     if pictures is None or pictures.value is None:
         return None
@@ -296,11 +297,13 @@ def _value_map(data: HouseReportData, photo: HousePhoto) -> dict[str, Any] | Non
     height, width = found.values.shape
     cell = photo.metres / width * (photo.metres * photo.pixels.shape[0] / photo.pixels.shape[1] / height)
     strip = np.linspace(-1, 1, _LEGEND_STEPS, dtype=np.float32)[None, :]
-    end = money(found.scale * _SQUARE / cell, data.currency, digits=2)
+    size, ground = ground_unit(data.area_unit)
+    end = money(found.scale * size / cell, data.currency, digits=2)
     return {
         "uri": _png(heat_to_png(found.values, found.scale, pixels_per_cell=_PIXELS_PER_CELL, signed=True)),
         "legend": _png(heat_to_png(strip, 1.0, pixels_per_cell=1, signed=True)),
         "ends": (f"−{end}", "0", f"+{end}"),
+        "ground": ground,
         "note": "",
     }
 

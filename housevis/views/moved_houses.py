@@ -21,7 +21,6 @@ SIDE: Final = 224
 
 WEBP_QUALITY: Final = 72
 _LEGEND_STEPS: Final = 121
-_HUNDRED_SQUARE_METRES: Final = 100.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class MovedPictures:
     Attributes:
         pictures: Sale id -> picture.
         legend: The colours from the most taken off to the most added, as a data address; "" without maps.
-        most: Currency per 100 m² of ground at the ends of the legend.
+        most: Currency per m² of ground at the ends of the legend.
         attribution: Whose imagery it is.
     """
 
@@ -69,7 +68,7 @@ def moved_pictures(
         attribution: Whose imagery it is.
     """
     density = {
-        sale: np.asarray(values[sale], np.float64) * _HUNDRED_SQUARE_METRES / _cell_area(image, values[sale])
+        sale: np.asarray(values[sale], np.float64) / _cell_area(image, values[sale])
         for sale, image in images.items()
         if sale in values
     }

@@ -18,7 +18,7 @@ from housevis.views.curve_charts import level_chart, lorenz_chart, tenths_chart
 from housevis.views.market_map import MarketMap, market_maps
 from housevis.views.moved_houses import MovedPicture, MovedPictures
 from housevis.views.ratio_tables import MOST_ROWS
-from housevis.views.words import ATTRIBUTE_LABELS, label, money, percent, points
+from housevis.views.words import ATTRIBUTE_LABELS, ground_unit, label, money, percent, points
 
 LEVEL_BAND: Final = (0.95, 1.05)
 """A tenth's level is to lie within 5 % of that of all (IAAO)."""
@@ -112,7 +112,7 @@ class ShownEvidence:
     gain_sentence: str
     moved: list[dict[str, Any]]
     moved_legend: str
-    moved_ends: tuple[str, str]
+    moved_ends: tuple[str, str, str]
     misses: list[tuple[str, list[dict[str, str]]]]
     ratio_curve: Markup | None
     coverage_curve: Markup | None
@@ -221,9 +221,9 @@ def _gain_sentence(gain: pd.DataFrame) -> str:
     )
 
 
-def _moved(evidence: Evidence, currency: str) -> tuple[list[dict[str, Any]], str, tuple[str, str]]:
+def _moved(evidence: Evidence, currency: str) -> tuple[list[dict[str, Any]], str, tuple[str, str, str]]:
     if evidence.moved is None or evidence.moved.empty:
-        return [], "", ("", "")
+        return [], "", ("", "", "")
     drawn = evidence.moved_pictures
     cards = []
     for number, row in enumerate(evidence.moved.to_dict("records")):
@@ -246,9 +246,10 @@ def _moved(evidence: Evidence, currency: str) -> tuple[list[dict[str, Any]], str
             }
         )
     if drawn is None or not drawn.legend:
-        return cards, "", ("", "")
-    ends = tuple(money(sign * drawn.most, currency, digits=2, signed=True) for sign in (-1, 1))
-    return cards, drawn.legend, (ends[0], ends[1])
+        return cards, "", ("", "", "")
+    size, ground = ground_unit(evidence.area_unit)
+    low, high = (money(sign * drawn.most * size, currency, digits=2, signed=True) for sign in (-1, 1))
+    return cards, drawn.legend, (low, high, ground)
 
 
 def _around(amount: float | None, currency: str) -> str:

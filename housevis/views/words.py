@@ -7,6 +7,8 @@ import math
 from typing import Any, Final
 from unicodedata import bidirectional
 
+from data_pipeline.parsing import SQUARE_METRES
+
 ATTRIBUTE_LABELS = {
     "latitude": "Location",
     "longitude": "Location",
@@ -103,6 +105,15 @@ def money(amount: float, currency: str, *, digits: int | None = None, signed: bo
     sign = "−" if rounded < 0 else "+" if signed and rounded > 0 else ""
     symbol = CURRENCY_SYMBOLS.get(currency, f"{currency} ")
     return f"{sign}{symbol}{abs(rounded):,.0f}"
+
+
+def ground_unit(area_unit: str) -> tuple[float, str]:
+    """The ground that legends of value maps speak of: its square metres, and what it is called.
+
+    Args:
+        area_unit: ``"m2"`` or ``"ft2"``.
+    """
+    return (1000 * SQUARE_METRES["ft2"], "1,000 sq ft") if area_unit == "ft2" else (100.0, "100 m²")
 
 
 def isolated(text: str) -> str:

@@ -84,6 +84,7 @@ def house(**changes: Any) -> HouseReportData:
         place=(47.6, -122.3),
         facts=[("bedrooms", "3")],
         currency="USD",
+        area_unit="ft2",
         valuation_date=pd.Timestamp("2024-08-01"),
         estimate=427_000.0,
         low=380_000.0,
@@ -159,6 +160,11 @@ def test_both_pages_say_that_it_is_an_estimate_and_who_judged_it() -> None:
     assert "may predate the sale" in page
     assert "Used by right of: licence 7" in page
     assert "3.0 % below it" in page
+
+
+def test_the_value_map_speaks_of_ground_in_the_listings_unit() -> None:
+    assert "(blue), per 1,000 sq ft of ground" in text_of(render_house_report(house()))
+    assert "(blue), per 100 m² of ground" in text_of(render_house_report(house(area_unit="m2")))
 
 
 def test_comparables_after_the_valuation_date_are_marked() -> None:
