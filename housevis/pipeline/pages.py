@@ -41,7 +41,8 @@ def atlas(project: Project) -> StepResult:
     """Build the map of sold houses; works from disk, without a connection.
 
     Returns:
-        Figures ``page``, ``houses``, ``run_id``, ``settings`` (fingerprint).
+        Figures ``page``, ``houses``, ``run_id``, ``settings`` (fingerprint), ``said`` (sentences on parcels
+        and the base map).
 
     Raises:
         RunError: `evaluate` is not finished.
@@ -56,7 +57,8 @@ def atlas(project: Project) -> StepResult:
         and done["figures"].get("settings") == settings
         and runs_as_built(run.atlas, ("index.html", PAGE))
     ):
-        return StepResult("atlas", _atlas_lines(page), done["figures"], done["seconds"], skipped=True)
+        lines = [*done["figures"].get("said", []), *_atlas_lines(page)]
+        return StepResult("atlas", lines, done["figures"], done["seconds"], skipped=True)
     started = time.perf_counter()
     records = _records(run, sold)
     with ExitStack() as stack:
@@ -82,6 +84,7 @@ def atlas(project: Project) -> StepResult:
         "houses": built.houses,
         "run_id": run.run_id,
         "settings": settings,
+        "said": said,
     }
     run.finish("atlas", seconds, figures)
     return StepResult("atlas", [*said, *_atlas_lines(page)], figures, seconds)

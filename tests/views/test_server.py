@@ -353,6 +353,9 @@ def test_the_log_names_no_house_no_place_and_nobody(port):
     logger.setLevel(logging.INFO)
     ask(port, "/api/houses/H00003")
     ask(port, "/api/houses?bbox=-76,45.25,-75.5,45.5&zoom=12")
+    patience = time.monotonic() + 10
+    while not any('"route": "/api/houses"' in line for line in lines) and time.monotonic() < patience:
+        time.sleep(0.01)
     logger.removeHandler(handler)
     told = " ".join(lines)
     assert '"route": "/api/houses"' in told
