@@ -110,7 +110,7 @@ def test_ten_houses_with_pictures_maps_and_one_legend(evident):
 
 def test_value_maps_are_money_per_ground():
     image = picture_of(1)
-    flat = np.full((14, 14), 6.4**2 / 100 * 7)
+    flat = np.full((14, 14), 6.4**2 * 7)
     drawn = moved_pictures({"a": image}, {"a": flat}, "x")
     assert drawn.most == pytest.approx(7)
 
