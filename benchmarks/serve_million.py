@@ -135,6 +135,12 @@ async def ask_all(port: int, users: int, seconds: float, pause: float) -> Times:
     return times
 
 
+def peak_memory(process: int) -> int:
+    """The most bytes that a process has held at a time, from its start on."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
 def phase(server: psutil.Process, port: int, users: int, seconds: float, pause: float) -> dict[str, Any]:
     """One phase with its figures."""
     spent = Spent(server)
@@ -176,7 +182,7 @@ def main() -> None:
             cold = phase(server, port, options.users, options.seconds, options.pause)
             warm = phase(server, port, options.users, options.seconds, options.pause)
             saturated = phase(server, port, options.users, min(options.seconds, 20.0), 0.0)
-            memory = {"ready": idle, "peak": server.memory_full_info().rss}
+            memory = {"ready": idle, "peak": peak_memory(process.pid)}
         finally:
             process.terminate()
     result = {
