@@ -176,7 +176,7 @@ def test_named_houses_in_the_order_asked_for_with_their_lenders(
     assert done.code == 0, done.err
     page = out.read_text(encoding="utf-8")
     assert shown(page) == houses
-    lenders = re.findall(r"Weights lent by house <b>([^<]+)</b>", page)
+    lenders = re.findall(r"Weights lent by house <b><bdi>([^<]+)</bdi></b>", page)
     assert len(lenders) == len(houses)
     assert all(lender != house for lender, house in zip(lenders, houses, strict=True))
     assert set(lenders) <= set(judged["house_id"])
