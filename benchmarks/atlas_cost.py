@@ -11,16 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from command_cost import chromium, timed
 from playwright.sync_api import Browser, sync_playwright
 from result_facts import RESULTS, result_facts, use_threads
 
@@ -28,28 +26,8 @@ from housevis.core.config import load_config
 from housevis.runs import find_run, write_json
 from housevis.views.atlas_manifest import MANIFEST, read_manifest
 
-COMMAND = [sys.executable, "-c", "from housevis.cli import main; main()", "atlas"]
-BROWSERS = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
 TIMES = 5
 WIDTH, HEIGHT = 1440, 900
-
-
-def timed(config_file: Path, runs: Path) -> dict[str, float]:
-    """Seconds, processor seconds, peak memory and load of one call of the command."""
-    load = os.getloadavg()[0]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    started = time.perf_counter()
-    command = [*COMMAND, str(config_file), "--runs", str(runs)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    seconds = time.perf_counter() - started
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {
-        "seconds": round(seconds, 1),
-        "processor_seconds": round(spent, 1),
-        "peak_mib": round(after.ru_maxrss / 1024),
-        "load_before": round(load, 1),
-    }
 
 
 def opened(browser: Browser, page: Path) -> dict[str, Any]:
@@ -104,11 +82,10 @@ def measured(config_file: Path, runs: Path) -> dict[str, Any]:
     """The figures of the run that a configuration stands for."""
     run = find_run(runs, load_config(config_file).name)
     shutil.rmtree(run.atlas, ignore_errors=True)
-    built = timed(config_file, runs)
+    built = timed(["atlas", str(config_file), "--runs", str(runs)])
     files = read_manifest(run.atlas)
-    program = next((path for path in BROWSERS if Path(path).is_file()), None)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        browser = chromium(playwright)
         load = os.getloadavg()[0]
         views = [opened(browser, run.atlas / "index.html") for _ in range(TIMES)]
         browser.close()

@@ -12,47 +12,27 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from command_cost import chromium, timed
 from playwright.sync_api import sync_playwright
 from result_facts import RESULTS, result_facts, use_threads
 
 from housevis.core.config import load_config
 from housevis.runs import Run, find_run, write_json
 
-COMMAND = [sys.executable, "-c", "from housevis.cli import main; main()", "report"]
 MEBIBYTE = 2**20
-BROWSERS = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
-
-
-def timed(arguments: list[str]) -> dict[str, float]:
-    """Seconds, processor seconds and peak memory of one call of the command."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    started = time.perf_counter()
-    subprocess.run([*COMMAND, *arguments], check=True, stdout=subprocess.DEVNULL)
-    seconds = time.perf_counter() - started
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {
-        "seconds": round(seconds, 1),
-        "processor_seconds": round(spent, 1),
-        "peak_mib": round(after.ru_maxrss / 1024),
-    }
 
 
 def opened_offline(page: Path) -> dict[str, Any]:
     """What Chromium says of the page without a connection: failed requests, errors, printed pages."""
-    program = next((path for path in BROWSERS if Path(path).is_file()), None)
     wrong: list[str] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        browser = chromium(playwright)
         context = browser.new_context(offline=True)
         opened = context.new_page()
         opened.on("request", lambda each: wrong.append(each.url) if each.url.startswith("http") else None)
@@ -73,7 +53,7 @@ def measured(config_file: Path, runs: Path) -> dict[str, Any]:
     run.report.unlink(missing_ok=True)
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
-        place = [str(config_file), "--runs", str(runs)]
+        place = ["report", str(config_file), "--runs", str(runs)]
         cost = timed(place)
         out = Path(folder)
         tables = timed([*place, "--tables", str(out / "tables"), "--excel", str(out / "tables.xlsx")])

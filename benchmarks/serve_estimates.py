@@ -14,9 +14,7 @@ import argparse
 import asyncio
 import json
 import os
-import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -24,14 +22,13 @@ from urllib.parse import quote
 
 import numpy as np
 import psutil
+from command_cost import HOUSEVIS, started
 from http_clients import Client, Spent, Times
 from result_facts import RESULTS, result_facts, use_threads
 
 from housevis.pipeline.comparables import read_supporting_sales
 from housevis.pipeline.serving import changeable
 from housevis.runs import Run, find_run, write_json
-
-COMMAND = [sys.executable, "-c", "from housevis.cli import main; main()", "serve"]
 
 
 def questions(run: Run, count: int) -> list[dict[str, Any]]:
@@ -88,34 +85,26 @@ def main() -> None:
     options = parser.parse_args()
     use_threads()
     run = find_run(options.runs, options.run)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     load = os.getloadavg()[0]
-    given = [options.run, "--runs", str(options.runs), "--port", str(port), "--requests-per-second", "1e6"]
-    started = time.perf_counter()
-    with subprocess.Popen([*COMMAND, *given], stderr=subprocess.DEVNULL) as process:
-        try:
-            server = psutil.Process(process.pid)
-            while socket.socket().connect_ex(("127.0.0.1", port)):
-                if process.poll() is not None:
-                    sys.exit("the server has ended")
-                time.sleep(0.2)
-            ready = time.perf_counter() - started
-            new = [("/api/estimate", question) for question in questions(run, options.count)]
-            first, _ = timed(server, port, new[:1])
-            timed(server, port, new[1:6])
-            estimates, answers = timed(server, port, new)
-            ids = read_supporting_sales(run)["house_id"].astype(str).drop_duplicates()
-            some = ids.sample(options.count, random_state=4).tolist()
-            pages, _ = timed(server, port, [(f"/api/houses/{quote(each, safe='')}", None) for each in some])
-            change = {"attributes": {changeable(run.config())[0]: 3.0}}
-            asked = [(f"/api/houses/{quote(each, safe='')}/what-if", change) for each in some]
-            timed(server, port, asked[: options.count // 4])
-            what_ifs, _ = timed(server, port, asked)
-            memory = server.memory_info().rss
-        finally:
-            process.terminate()
+
+    def command(port: int) -> list[str]:
+        given = ["--runs", str(options.runs), "--port", str(port), "--requests-per-second", "1e6"]
+        return [*HOUSEVIS, "serve", options.run, *given]
+
+    with started(command, errors=subprocess.DEVNULL) as begun:
+        server, port, ready = begun.process, begun.port, begun.seconds
+        new = [("/api/estimate", question) for question in questions(run, options.count)]
+        first, _ = timed(server, port, new[:1])
+        timed(server, port, new[1:6])
+        estimates, answers = timed(server, port, new)
+        ids = read_supporting_sales(run)["house_id"].astype(str).drop_duplicates()
+        some = ids.sample(options.count, random_state=4).tolist()
+        pages, _ = timed(server, port, [(f"/api/houses/{quote(each, safe='')}", None) for each in some])
+        change = {"attributes": {changeable(run.config())[0]: 3.0}}
+        asked = [(f"/api/houses/{quote(each, safe='')}/what-if", change) for each in some]
+        timed(server, port, asked[: options.count // 4])
+        what_ifs, _ = timed(server, port, asked)
+        memory = server.memory_info().rss
     found = [json.loads(answer) for answer in answers]
     result = {
         **result_facts(),

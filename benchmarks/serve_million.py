@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -25,6 +23,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import uvicorn
+from command_cost import started
 from http_clients import Spent, Times, user
 from result_facts import RESULTS, result_facts, use_threads
 
@@ -164,27 +163,15 @@ def main() -> None:
     if options.server_at:
         run_server(options.server_at, options.houses, options.folder)
         return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     load = os.getloadavg()[0]
-    given = ["--server-at", str(port), "--houses", str(options.houses), "--folder", str(options.folder)]
-    started = time.perf_counter()
-    with subprocess.Popen([sys.executable, __file__, *given]) as process:
-        try:
-            server = psutil.Process(process.pid)
-            while socket.socket().connect_ex(("127.0.0.1", port)):
-                if process.poll() is not None:
-                    sys.exit("the server has ended")
-                time.sleep(0.2)
-            ready = time.perf_counter() - started
-            idle = server.memory_info().rss
-            cold = phase(server, port, options.users, options.seconds, options.pause)
-            warm = phase(server, port, options.users, options.seconds, options.pause)
-            saturated = phase(server, port, options.users, min(options.seconds, 20.0), 0.0)
-            memory = {"ready": idle, "peak": peak_memory(process.pid)}
-        finally:
-            process.terminate()
+    given = ["--houses", str(options.houses), "--folder", str(options.folder)]
+    with started(lambda port: [sys.executable, __file__, "--server-at", str(port), *given]) as begun:
+        server, port, ready = begun.process, begun.port, begun.seconds
+        idle = server.memory_info().rss
+        cold = phase(server, port, options.users, options.seconds, options.pause)
+        warm = phase(server, port, options.users, options.seconds, options.pause)
+        saturated = phase(server, port, options.users, min(options.seconds, 20.0), 0.0)
+        memory = {"ready": idle, "peak": peak_memory(server.pid)}
     result = {
         **result_facts(),
         "load_before": round(load, 1),

@@ -7,7 +7,6 @@ to be one where both ends show a certificate.
 from __future__ import annotations
 
 import importlib.util
-import ipaddress
 import logging
 import pickle
 import signal
@@ -27,6 +26,7 @@ from uuid import uuid4
 import housevis
 from housevis.core.errors import ConfigError, WorkerError
 from housevis.core.in_order import in_order
+from housevis.core.loopback import is_loopback
 from housevis.core.processes import Local, cores
 from housevis.core.shard_worker import portable
 
@@ -226,7 +226,7 @@ def checked_address(address: str) -> str:
             where="scheduler",
             remedy='It is like "tls://10.0.0.5:8786".',
         )
-    if parts.scheme == "tcp" and not _is_loopback(host):
+    if parts.scheme == "tcp" and not is_loopback(host):
         raise ConfigError(
             f"{address!r} is on another machine and not encrypted; whoever reaches such a scheduler can run "
             "programs on all of its machines",
@@ -241,15 +241,6 @@ def checked_address(address: str) -> str:
             remedy="Set distributed.comm.tls in Dask's own configuration; docs/scaling.md says how.",
         )
     return whole
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _security() -> Any:

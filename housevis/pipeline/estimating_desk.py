@@ -33,7 +33,7 @@ from housevis.pricing.confidence import ConfidenceRules
 from housevis.pricing.intervals import Calibration
 from housevis.pricing.sale_table import KnownSales
 from housevis.runs import Run
-from housevis.views.heat import DRAWN_STATUSES, pixels_per_cell, png_uri
+from housevis.views.heat import DRAWN_STATUSES, MapScales, pixels_per_cell, png_uri
 from housevis.views.pictures import picture_uri
 from housevis.views.served import NewHouse
 from housevis.views.words import ATTRIBUTE_LABELS, label
@@ -45,19 +45,6 @@ _ID: Final = "new house"
 _OF_EVERY_HOUSE: Final = ("bedrooms", "bathrooms", "area_m2")
 _NOT_APPRAISED: Final = "This is an estimate, not an appraisal."
 _NO_PICTURE: Final = "There is no imagery of this place: the estimate is from the attributes alone."
-
-
-@dataclass(frozen=True)
-class MapScales:
-    """The values of the strongest colours of a run's maps.
-
-    Attributes:
-        attention: Of attention maps.
-        value: Of value maps, currency per cell.
-    """
-
-    attention: float = 1.0
-    value: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)

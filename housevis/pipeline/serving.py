@@ -24,7 +24,7 @@ from housevis.core.workspace import Workspace
 from housevis.pipeline.attention import load_parts
 from housevis.pipeline.comparables import read_supporting_sales
 from housevis.pipeline.embedding import open_store
-from housevis.pipeline.estimating_desk import EstimatingDesk, MapScales, checked_values
+from housevis.pipeline.estimating_desk import EstimatingDesk, checked_values
 from housevis.pipeline.house_details import stored_house_details
 from housevis.pipeline.house_facts import map_scale
 from housevis.pipeline.page_facts import notice, training_members
@@ -35,7 +35,7 @@ from housevis.pipeline.what_if import MEANING, WhatIf
 from housevis.pricing.attributes import LOCATION
 from housevis.runs import REMOVED, Run, find_run, read_parquet
 from housevis.views.data import check_out_of_sample
-from housevis.views.heat import DRAWN_STATUSES
+from housevis.views.heat import DRAWN_STATUSES, MapScales
 from housevis.views.heat_tiles import HeatTiles
 from housevis.views.map_table import TABLE, read_map_table
 from housevis.views.served import AttributeField, ServedRun, ShelvedRun

@@ -15,7 +15,7 @@ import numpy as np
 from housevis.core.storage import write_file
 from housevis.views.atlas_data import CHUNK_SIZE, chunk_script, detail_chunks, first_view, spatial_order
 from housevis.views.atlas_manifest import check_vendored, drop_damaged_pictures, write_manifest
-from housevis.views.atlas_overlays import overlay_chunks
+from housevis.views.atlas_overlays import overlay_chunks, overlay_scales
 from housevis.views.atlas_page import render_page
 from housevis.views.atlas_parcels import write_parcels
 from housevis.views.base_map import INDEX, BaseFolder, write_base_map
@@ -101,9 +101,9 @@ def build_atlas(
     chunks = detail_chunks(data, records, order, written.pictures)
     for number, details in enumerate(chunks):
         write_file(data_folder / f"details-{number}.js", chunk_script("receive", number, details))
-    overlays = 0
+    scales, overlays = overlay_scales(data.pictures, records, order), 0
     for overlays, chunk in enumerate(
-        overlay_chunks(data, records, order, written.pictures, CHUNK_SIZE), start=1
+        overlay_chunks(data, records, order, written.pictures, scales, CHUNK_SIZE), start=1
     ):
         write_file(
             data_folder / f"overlays-{overlays - 1}.js", chunk_script("receiveOverlays", overlays - 1, chunk)
@@ -113,7 +113,7 @@ def build_atlas(
         if match and int(match[1]) >= (len(chunks) if path.name.startswith("details") else overlays):
             path.unlink()
     write_parcels(data_folder, _NO_AREAS if data.parcels is None else data.parcels.areas)
-    view = script_json(first_view(data, records, order, base_map_tiles > 0))
+    view = script_json(first_view(data, records, scales, base_map_tiles > 0))
     write_file(data_folder / "houses.js", f"housevis.houses={view};\n")
     write_file(folder / "server.js", NO_SERVER)
     page = folder / "index.html"

@@ -23,6 +23,7 @@ from housevis.pricing.confidence import GRADES
 from housevis.views.atlas_colours import colour_modes, picture_effects
 from housevis.views.atlas_overlays import overlay_legends
 from housevis.views.data import SAMPLES, AtlasData, AtlasPictures
+from housevis.views.heat import MapScales
 from housevis.views.pictures import Picture
 from housevis.views.words import ATTRIBUTE_LABELS, COVER_LABELS, label, script_json
 
@@ -51,14 +52,14 @@ def spatial_order(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
 
 
 def first_view(
-    data: AtlasData, records: pd.DataFrame, order: np.ndarray, has_base_map: bool = False
+    data: AtlasData, records: pd.DataFrame, scales: MapScales, has_base_map: bool = False
 ) -> dict[str, Any]:
     """The content of ``houses.js``: settings of the page and one column per fact.
 
     Args:
         data: The atlas.
         records: Its records in the order of the page.
-        order: Indices of those records in the maps.
+        scales: Those of the overlays.
         has_base_map: Whether the map has a base map.
     """
     latitude = records["latitude"].to_numpy(dtype=float)
@@ -80,7 +81,7 @@ def first_view(
         else {
             "attribution": pictures.attribution,
             "baseMap": has_base_map,
-            "legends": overlay_legends(pictures, records, order),
+            "legends": overlay_legends(pictures, scales),
             "underNotes": list(pictures.under_notes),
             "sameWeights": pictures.same_weights,
         },

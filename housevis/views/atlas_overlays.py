@@ -16,7 +16,15 @@ import pandas as pd
 from data_pipeline.tiles import metres_across
 from housevis.explain.heatmap import heat_to_png
 from housevis.views.data import AtlasData, AtlasPictures
-from housevis.views.heat import DRAWN_STATUSES, drawn_scale, heat_uri, legend_uri, pixels_per_cell, png_uri
+from housevis.views.heat import (
+    DRAWN_STATUSES,
+    MapScales,
+    drawn_scale,
+    heat_uri,
+    legend_uri,
+    pixels_per_cell,
+    png_uri,
+)
 from housevis.views.pictures import Picture
 
 LEGEND_STEPS: Final = 127
@@ -43,22 +51,37 @@ def value_legend(values: np.ndarray, bounds: np.ndarray, scale: float) -> dict[s
     return {"uri": uri, "perSquareMetre": float(f"{scale / cell:.6g}") if cell else None}
 
 
-def overlay_legends(data: AtlasPictures, records: pd.DataFrame, order: np.ndarray) -> dict[str, Any]:
-    """The legends of both overlays for the first view.
+def overlay_scales(data: AtlasPictures | None, records: pd.DataFrame, order: np.ndarray) -> MapScales:
+    """The scales of both overlays; those of maps that are not there are 1.
 
     Args:
-        data: The pictures.
+        data: The pictures, if there are any.
         records: The records in the order of the page.
         order: Indices of those records in the maps.
     """
+    if data is None:
+        return MapScales()
+    attention = drawn_scale(data.heat[order], records["status"].to_numpy())
+    if data.values is None:
+        return MapScales(attention)
+    worth = records["value_status"].to_numpy()
+    return MapScales(attention, drawn_scale(data.values[order], worth, signed=True))
+
+
+def overlay_legends(data: AtlasPictures, scales: MapScales) -> dict[str, Any]:
+    """The legends of both overlays for the first view."""
     if data.values is None:
         return {"attention": legend_uri(), "value": None}
-    scale = drawn_scale(data.values[order], records["value_status"].to_numpy(), signed=True)
-    return {"attention": legend_uri(), "value": value_legend(data.values, data.heat_bounds, scale)}
+    return {"attention": legend_uri(), "value": value_legend(data.values, data.heat_bounds, scales.value)}
 
 
 def overlay_chunks(
-    data: AtlasData, records: pd.DataFrame, order: np.ndarray, pictures: dict[str, Picture], size: int
+    data: AtlasData,
+    records: pd.DataFrame,
+    order: np.ndarray,
+    pictures: dict[str, Picture],
+    scales: MapScales,
+    size: int,
 ) -> Iterator[list[dict[str, Any] | None]]:
     """The overlays of all sales, `size` to a list, in the order of the page.
 
@@ -67,6 +90,7 @@ def overlay_chunks(
         records: Its records in the order of the page.
         order: Indices of those records in the maps and their bounds.
         pictures: House id -> picture; a house without one has no overlay.
+        scales: From :func:`overlay_scales`.
         size: Sales per list.
 
     Yields:
@@ -76,7 +100,7 @@ def overlay_chunks(
     if data.pictures is None:
         return
     found: list[dict[str, Any] | None] = []
-    for overlay in _overlays(data.pictures, records, order, pictures):
+    for overlay in _overlays(data.pictures, records, order, pictures, scales):
         found.append(overlay)
         if len(found) == size:
             yield found
@@ -86,23 +110,23 @@ def overlay_chunks(
 
 
 def _overlays(
-    data: AtlasPictures, records: pd.DataFrame, order: np.ndarray, pictures: dict[str, Picture]
+    data: AtlasPictures,
+    records: pd.DataFrame,
+    order: np.ndarray,
+    pictures: dict[str, Picture],
+    scales: MapScales,
 ) -> Iterator[dict[str, Any] | None]:
     statuses = records["status"].to_numpy()
-    heat_limit, value_limit = drawn_scale(data.heat[order], statuses), 1.0
-    worth = np.full(len(records), "")
-    if data.values is not None:
-        worth = records["value_status"].to_numpy()
-        value_limit = drawn_scale(data.values[order], worth, signed=True)
+    worth = records["value_status"].to_numpy() if data.values is not None else np.full(len(records), "")
     houses = records["house_id"].astype(str)
     for source, house_id, status, value in zip(order, houses, statuses, worth, strict=True):
         overlay: dict[str, Any] = {}
         if house_id in pictures and status in DRAWN_STATUSES:
             heat = data.heat[source]
-            overlay["attention"] = heat_uri(heat, heat_limit, pixels_per_cell=pixels_per_cell(heat))
+            overlay["attention"] = heat_uri(heat, scales.attention, pixels_per_cell=pixels_per_cell(heat))
         if data.values is not None and house_id in pictures and value in DRAWN_STATUSES:
             worth_of = data.values[source]
-            png = heat_to_png(worth_of, value_limit, pixels_per_cell=pixels_per_cell(worth_of), signed=True)
+            png = heat_to_png(worth_of, scales.value, pixels_per_cell=pixels_per_cell(worth_of), signed=True)
             overlay["value"] = png_uri(png)
         if overlay:
             overlay["bounds"] = [round(float(edge), 7) for edge in data.heat_bounds[source]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +14,19 @@ DRAWN_STATUSES = ("ok", "negligible")
 
 PIXELS_PER_CELL = 4
 """7 x 7 becomes 28 x 28 pixels: small in a file, and the browser smooths the rest."""
+
+
+@dataclass(frozen=True)
+class MapScales:
+    """The values of the strongest colours of a run's maps.
+
+    Attributes:
+        attention: Of attention maps.
+        value: Of value maps, currency per cell.
+    """
+
+    attention: float = 1.0
+    value: float = 1.0
 
 
 def drawn_scale(values: np.ndarray, statuses: np.ndarray, *, signed: bool = False) -> float:

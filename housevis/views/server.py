@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 
 from housevis.core.errors import RunError, UsageError
+from housevis.core.loopback import is_loopback
 from housevis.views import api_models as models
 from housevis.views.served import ShelvedRun
 from housevis.views.server_api import REFUSALS, Refusal, Shelf, api_router
@@ -213,13 +213,3 @@ def token_for(host: str) -> str | None:
             "characters that clients have to show.",
         )
     return token or None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
-import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,10 @@ from urllib.parse import quote, urlsplit
 
 import pandas as pd
 import pytest
-import uvicorn
+from page_waits import wait_on_page
 
 from housevis.pipeline.serving import shelve
-from housevis.views.server import create_app, server_config
+from housevis.views.server import create_app
 from housevis.views.server_guard import Limits
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -36,30 +34,28 @@ TURNING = ("override", "isolates", "right to left")
 """Texts that would turn round the words beside them."""
 
 
-@contextmanager
-def serving(town: Any, **settings: Any) -> Iterator[str]:
-    app = create_app([shelve(town.runs, "hostile-town")], limits=Limits(1e9, 1e9), **settings)
-    server = uvicorn.Server(server_config(app, "127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+@pytest.fixture(scope="module")
+def served(hostile_town: Any, serving: Any) -> Callable[..., AbstractContextManager[int]]:
+    """Serves the town, with further settings of the application."""
+
+    def serve(**settings: Any) -> AbstractContextManager[int]:
+        run = shelve(hostile_town.runs, "hostile-town")
+        return serving(create_app([run], limits=Limits(1e9, 1e9), **settings))
+
+    return serve
 
 
 @pytest.fixture(scope="module")
-def server(hostile_town: Any) -> Iterator[str]:
-    with serving(hostile_town) as address:
-        yield address
+def server(served: Any) -> Iterator[str]:
+    with served() as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")
-def server_of_many(hostile_town: Any) -> Iterator[str]:
+def server_of_many(served: Any) -> Iterator[str]:
     """A server whose map asks for the houses in view, as it does where they are many."""
-    with serving(hostile_town, whole_table=10) as address:
-        yield address
+    with served(whole_table=10) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @dataclass
@@ -72,14 +68,6 @@ class Watched:
     def assert_harmless(self) -> None:
         assert self.page.evaluate("window.hostile === undefined")
         assert self.problems == []
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +132,8 @@ def test_the_map_shows_every_text_as_it_was_given(
     ids = hostile_town.ids
     for kind, house in ids.items() if opened == "server" else [(kind, ids[kind]) for kind in WORST]:
         page.evaluate("hash => { location.hash = hash; }", f"#sale={quote(sales[house], safe='')}")
-        page.wait_for_function(
+        wait_on_page(
+            page,
             "words => [...document.querySelectorAll('#card:not([aria-busy=true]) .card-head bdi')]"
             ".some((each) => each.textContent === words)",
             arg=house,
@@ -154,7 +143,8 @@ def test_the_map_shows_every_text_as_it_was_given(
         if kind in TURNING:
             assert page.locator("#card .card-head p").evaluate(STAYS)
             assert page.locator("#card .card-picture .note:has(bdi)").first.evaluate(STAYS)
-        page.wait_for_function(
+        wait_on_page(
+            page,
             "words => [...document.querySelectorAll('.pin-selected')].some("
             "(pin) => pin.getAttribute('aria-label').replaceAll('\\u2068', '').startsWith(words))",
             arg=f"House {house}",
@@ -171,7 +161,8 @@ def test_the_search_finds_every_text_and_shows_it(
     page.wait_for_selector("body.ready")
     for kind, text in texts.items():
         page.fill("#search", text)
-        page.wait_for_function(
+        wait_on_page(
+            page,
             "id => [...document.querySelectorAll('#found bdi')].some((each) => each.textContent === id)",
             arg=hostile_town.ids[kind],
         )
@@ -191,7 +182,8 @@ def test_the_page_of_a_house_shows_every_text(
     page.wait_for_selector(".state h1")
     for kind, house in hostile_town.ids.items():
         page.evaluate("hash => { location.hash = hash; }", f"#{quote(house, safe='')}")
-        page.wait_for_function(
+        wait_on_page(
+            page,
             "words => [...document.querySelectorAll('#house[aria-busy=false] .head p bdi')]"
             ".some((each) => each.textContent === words)",
             arg=house,

@@ -8,20 +8,17 @@ from __future__ import annotations
 import json
 import math
 import os
-import threading
-import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from housevis.pipeline.serving import shelve
-from housevis.views.server import create_app, server_config
+from housevis.views.server import create_app
 from housevis.views.server_guard import Limits
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
@@ -54,17 +51,11 @@ def asked() -> Counter[str]:
 
 
 @pytest.fixture(scope="module")
-def address(town) -> Iterator[str]:
+def address(town, serving) -> Iterator[str]:
     """A server of the small town, with more patience for many questions than for people's."""
     app = create_app([shelve(town.runs, "small-town")], limits=Limits(1e9, 1e9))
-    server = uvicorn.Server(server_config(app, "127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    with serving(app) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")

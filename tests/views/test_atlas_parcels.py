@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
+from page_waits import wait_on_page
 
 from housevis.core.errors import StorageError
 from housevis.views.atlas import build_atlas
@@ -141,7 +142,7 @@ def test_lines_show_where_the_map_is_near_enough_and_over_the_picture(page: sync
     page.fill("#search", "H00007")
     page.keyboard.press("Enter")
     page.wait_for_selector("#card .parcel-line")
-    page.wait_for_function(DRAWN)
+    wait_on_page(page, DRAWN)
     assert page.locator("#zoom-hint").is_hidden()
     x, y, width, height = page.locator("#card .parcel-line path").first.evaluate(
         "(path) => { const box = path.getBBox(); return [box.x, box.y, box.width, box.height]; }"
@@ -158,7 +159,7 @@ def test_lines_show_where_the_map_is_near_enough_and_over_the_picture(page: sync
     assert "The line is its parcel." not in page.locator("#card").inner_text()
     assert page.locator(".leaflet-parcels-pane canvas").count() == 0
     page.locator("#parcels").check()
-    page.wait_for_function(DRAWN)
+    wait_on_page(page, DRAWN)
     page.wait_for_selector("#card .parcel-line")
     on_map = page.locator("path.map-parcel").last.evaluate(
         "(path) => { const box = path.getBBox(); return [box.width, box.height]; }"

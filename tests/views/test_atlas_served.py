@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import uvicorn
+from page_waits import wait_on_page
 
 from data_pipeline.frames import HouseImage
 from housevis.views.atlas import build_atlas
@@ -18,7 +16,7 @@ from housevis.views.heat import heat_uri
 from housevis.views.heat_tiles import HeatTiles
 from housevis.views.pictures import picture_uri
 from housevis.views.served import AttributeField, NewHouse, ServedRun, ShelvedRun
-from housevis.views.server import create_app, server_config
+from housevis.views.server import create_app
 from housevis.views.viewport import Viewport
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -103,7 +101,7 @@ def estimate(house: NewHouse) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def address(atlas_data: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(atlas_data: Any, tmp_path_factory: pytest.TempPathFactory, serving: Any) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("runs") / RUN_ID
     build_atlas(atlas_data, folder / "atlas")
     (folder / "metrics.json").write_text("{}")
@@ -129,22 +127,8 @@ def address(atlas_data: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         )
 
     app = create_app([ShelvedRun(RUN_ID, folder, lambda: 0, run)])
-    server = uvicorn.Server(server_config(app, "127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/atlas/index.html"
-    server.should_exit = True
-    thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    with serving(app) as port:
+        yield f"http://127.0.0.1:{port}/atlas/index.html"
 
 
 @pytest.fixture
@@ -235,10 +219,10 @@ def test_the_answer_leads_to_sold_houses_and_back_and_to_the_form_as_it_was(page
     ask(page, "150", "5")
     page.get_by_role("link", name="House H00007").click()
     page.wait_for_selector("#card .card-picture")
-    page.wait_for_function("document.querySelector('#card h2').textContent.includes('Alder Lane')")
+    wait_on_page(page, "document.querySelector('#card h2').textContent.includes('Alder Lane')")
     assert page.locator(".pin-selected").count() == 1
     page.go_back()
-    page.wait_for_function("document.querySelector('#card h2').textContent === 'Estimate a house here'")
+    wait_on_page(page, "document.querySelector('#card h2').textContent === 'Estimate a house here'")
     assert "$300,000" in page.locator("#card").inner_text()
     assert page.locator(".pin-selected").count() == 0
     page.get_by_role("button", name="Change what the house has").click()

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import mercantile
 import pytest
+from page_waits import wait_on_page
 from PIL import Image
 
 from data_pipeline.archive import TileArchive
@@ -75,18 +76,11 @@ class Seen:
 
     def settled(self) -> None:
         """Wait until every tile of the base map that is wanted is drawn."""
-        self.page.wait_for_function(
+        wait_on_page(
+            self.page,
             "() => { const tiles = [...document.querySelectorAll('.base-tile img')];"
-            " return tiles.length && tiles.every((tile) => tile.complete && tile.naturalWidth); }"
+            " return tiles.length && tiles.every((tile) => tile.complete && tile.naturalWidth); }",
         )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -168,7 +162,7 @@ def test_the_base_map_can_be_switched_off_and_on(seen, folder):
     seen.settled()
     assert page.get_by_label("Base map").is_checked()
     page.get_by_label("Base map").uncheck()
-    page.wait_for_function("() => !document.querySelector('.base-tile')")
+    wait_on_page(page, "() => !document.querySelector('.base-tile')")
     assert "on-imagery" not in page.evaluate("document.body.className")
     page.get_by_label("Base map").check()
     seen.settled()

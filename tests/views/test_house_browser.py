@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from page_waits import wait_on_page
 
 from housevis.views.house_chunks import chunk_of
 
@@ -37,14 +38,6 @@ class Watched:
 
     def assert_quiet(self) -> None:
         assert self.problems == []
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @contextmanager
@@ -145,7 +138,7 @@ def test_the_house_that_lent_its_weights_stands_beside_this_one(desktop, house_f
     assert page.locator(".explained .heat").count() == 2
     assert "sold for $" in pair.nth(1).inner_text()
     pair.nth(1).locator("a").click()
-    page.wait_for_function("document.title.startsWith('41 Alder Lane')")
+    wait_on_page(page, "document.title.startsWith('41 Alder Lane')")
     assert page.evaluate("document.activeElement.id") == "name"
     show(page, house_folder, "H00008")
     assert "The attention map is global" in page.locator(".explained").inner_text()
@@ -197,7 +190,7 @@ def test_comparables_lie_on_a_map_and_stand_in_a_table(desktop, house_folder):
             assert apart > 0.9 * one["width"]
     page.locator(".numbered").first.focus()
     page.keyboard.press("Enter")
-    page.wait_for_function("location.hash === '#H00014'")
+    wait_on_page(page, "location.hash === '#H00014'")
     desktop.assert_quiet()
 
 
@@ -302,11 +295,11 @@ def test_both_columns_end_together_with_little_empty_room(desktop, house_folder)
         r"index\.html#sale=H00013%40\d{4}-\d\d-\d\d", page.locator(".back").get_attribute("href")
     )
     page.set_viewport_size({"width": 800, "height": 900})
-    page.wait_for_function("document.querySelectorAll('.column').length === 1")
+    wait_on_page(page, "document.querySelectorAll('.column').length === 1")
     order = [kind for _, kind in page.evaluate(BELOW)[0]]
     assert order[:3] == ["answer", "picture", "drivers"]
     page.set_viewport_size({"width": 1440, "height": 900})
-    page.wait_for_function("document.querySelectorAll('.column').length === 2")
+    wait_on_page(page, "document.querySelectorAll('.column').length === 2")
 
 
 def test_the_link_can_be_copied_and_the_page_printed(browser, house_folder):
@@ -315,8 +308,8 @@ def test_the_link_can_be_copied_and_the_page_printed(browser, house_folder):
         page.context.grant_permissions(["clipboard-read", "clipboard-write"])
         show(page, house_folder, "H00013")
         page.click("#copy")
-        page.wait_for_function(
-            "document.getElementById('shared').textContent || document.querySelector('#shared input')"
+        wait_on_page(
+            page, "document.getElementById('shared').textContent || document.querySelector('#shared input')"
         )
         assert page.evaluate("navigator.clipboard.readText()") == page.url
         assert "this machine only" in page.locator("#shared").inner_text()
@@ -411,7 +404,7 @@ def test_with_a_server_attributes_can_be_changed(browser, reckoner):
         assert "Bathrooms lies outside of the sales" in told
         slider.focus()
         page.keyboard.press("ArrowRight")
-        page.wait_for_function("document.querySelector('.what-if-answer').textContent.includes('$532,500')")
+        wait_on_page(page, "document.querySelector('.what-if-answer').textContent.includes('$532,500')")
         assert slider.get_attribute("aria-valuetext") == "3.25"
         page.get_by_role("button", name="Undo the changes").click()
         assert "As it stands: $" in page.locator(".what-if-answer").inner_text()
@@ -428,6 +421,6 @@ def test_a_refused_change_and_a_silent_server_are_said(browser, reckoner):
         page.wait_for_selector(".what-if .problem")
         assert "Six bedrooms are not believed." in page.locator(".what-if-answer").inner_text()
         page.locator("input[name=bedrooms]").fill("1")
-        page.wait_for_function(
-            "document.querySelector('.what-if-answer').textContent.includes('does not answer')"
+        wait_on_page(
+            page, "document.querySelector('.what-if-answer').textContent.includes('does not answer')"
         )

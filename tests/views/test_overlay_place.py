@@ -6,8 +6,6 @@ What is shown: the map in a browser, the picture on its card, the page of a hous
 from __future__ import annotations
 
 import io
-import threading
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import uvicorn
+from page_waits import wait_on_page
 from PIL import Image
 
 from data_pipeline.archive import TileArchive
@@ -32,7 +30,7 @@ from housevis.views.data import AtlasData, AtlasPictures
 from housevis.views.heat_tiles import HeatTiles
 from housevis.views.house_page import build_house_pages
 from housevis.views.served import ServedRun, ShelvedRun
-from housevis.views.server import create_app, server_config
+from housevis.views.server import create_app
 from housevis.views.viewport import Viewport
 from housevis.vision.backbones import load_backbone
 
@@ -223,7 +221,7 @@ def within_frame(page: sync_api.Page, frame: str, choices: str, overlay: str) ->
     seen = []
     for kind in (overlay, "none"):
         page.locator(f"{choices} input[value={kind}]").check(force=True)
-        page.wait_for_function("[...document.images].every(image => image.complete)")
+        wait_on_page(page, "[...document.images].every(image => image.complete)")
         seen.append(pixels(page.locator(frame).screenshot()))
     strength = np.abs(seen[0] - seen[1]).sum(axis=2)
     x, y = middle(strength)
@@ -239,7 +237,8 @@ def open_on_map(page: sync_api.Page, masked: Masked, name: str) -> None:
         page.goto(index)
         page.wait_for_selector("body.ready")
     page.evaluate("hash => { location.hash = hash; }", f"#sale={quote(f'{name}@2024-09-01', safe='')}")
-    page.wait_for_function(
+    wait_on_page(
+        page,
         "name => { const head = document.querySelector('#card:not([aria-busy=true]) h2');"
         " return head && head.textContent === `House ${name}`; }",
         arg=name,
@@ -258,7 +257,7 @@ def test_a_known_mask_is_found_on_the_map_and_on_its_card(
     seen = []
     for kind in (overlay, "none"):
         page.locator(f"#overlay-place input[value={kind}]").check(force=True)
-        page.wait_for_function("[...document.images].every(image => image.complete)")
+        wait_on_page(page, "[...document.images].every(image => image.complete)")
         seen.append(pixels(page.screenshot(clip=box)))
     x, y = middle(np.abs(seen[0] - seen[1]).sum(axis=2))
     origin = page.locator("#map_houses").bounding_box()
@@ -283,7 +282,7 @@ def test_a_known_mask_is_found_on_the_page_of_the_house(
 
 
 @pytest.fixture(scope="module")
-def tiles(masked: Masked) -> Iterator[str]:
+def tiles(masked: Masked, serving: Any) -> Iterator[str]:
     """Address of a server whose attention is of the network's grid, and whose values are of the mean's."""
     maps, count = masked.data.pictures, len(HOUSES)
     assert maps is not None
@@ -301,14 +300,8 @@ def tiles(masked: Masked) -> Iterator[str]:
         )  # fmt: skip
 
     app = create_app([ShelvedRun("r", masked.folder.parent, lambda: 0, open_run)])
-    server = uvicorn.Server(server_config(app, "127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/tiles"
-    server.should_exit = True
-    thread.join()
+    with serving(app) as port:
+        yield f"http://127.0.0.1:{port}/tiles"
 
 
 @pytest.mark.parametrize("zoom", [ZOOM - 1, ZOOM, ZOOM + 2])

@@ -8,24 +8,22 @@ import json
 import logging
 import re
 import socket
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 import pytest
-import uvicorn
 from PIL import Image
 
 from housevis.core.errors import ModelError, RunError, UsageError
 from housevis.views.atlas import build_atlas
 from housevis.views.heat_tiles import HeatTiles
 from housevis.views.served import AttributeField, NewHouse, ServedRun, ShelvedRun
-from housevis.views.server import TOKEN_VARIABLE, create_app, serve, server_config
+from housevis.views.server import TOKEN_VARIABLE, create_app, serve
 from housevis.views.server_guard import Limits
 from housevis.views.server_protocol import PatientProtocol
 from housevis.views.viewport import Viewport
@@ -97,24 +95,19 @@ class ShortPatience(PatientProtocol):
     header_seconds = 0.4
 
 
-@contextmanager
-def serving(runs: list[ShelvedRun], token: str | None = None, **limits: Any) -> Iterator[int]:
-    app = create_app(runs, token=token, limits=Limits(**limits))
-    config = server_config(app, "127.0.0.1", 0)
-    config.http = ShortPatience
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    thread.join()
+@pytest.fixture(scope="module")
+def served(serving: Any) -> Callable[..., AbstractContextManager[int]]:
+    """Serves runs with little patience, with a token and limits."""
+
+    def serve(runs: list[ShelvedRun], token: str | None = None, **limits: Any) -> AbstractContextManager[int]:
+        return serving(create_app(runs, token=token, limits=Limits(**limits)), ShortPatience)
+
+    return serve
 
 
 @pytest.fixture(scope="module")
-def port(shelved) -> Iterator[int]:
-    with serving([shelved]) as port:
+def port(shelved, served) -> Iterator[int]:
+    with served([shelved]) as port:
         yield port
 
 
@@ -302,8 +295,8 @@ def test_a_picture_of_10000_pixels_and_any_large_body_is_refused(port):
     connection.close()
 
 
-def test_slow_clients_are_cut_off_with_a_reason(shelved):
-    with serving([shelved], body_seconds=0.4) as port:
+def test_slow_clients_are_cut_off_with_a_reason(shelved, served):
+    with served([shelved], body_seconds=0.4) as port:
         for sent in (
             b"GET /health HTT",
             b"POST /api/estimate HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\nx",
@@ -319,16 +312,16 @@ def test_slow_clients_are_cut_off_with_a_reason(shelved):
         assert ask(port, "/health")[0] == 200
 
 
-def test_a_client_that_asks_too_much_is_told_to_wait(shelved):
-    with serving([shelved], requests_per_second=0.1, burst=3) as port:
+def test_a_client_that_asks_too_much_is_told_to_wait(shelved, served):
+    with served([shelved], requests_per_second=0.1, burst=3) as port:
         answers = [ask(port, "/api/runs") for _ in range(4)]
     assert [answer[0] for answer in answers] == [200, 200, 200, 429]
     assert int(answers[-1][1]["retry-after"]) >= 1
     assert "wait" in detail(answers[-1])
 
 
-def test_a_token_is_asked_for_on_every_path(shelved):
-    with serving([shelved], token=TOKEN) as port:
+def test_a_token_is_asked_for_on_every_path(shelved, served):
+    with served([shelved], token=TOKEN) as port:
         assert ask(port, "/api/runs")[0] == 401
         assert ask(port, "/health", Authorization=f"Bearer {TOKEN}x")[0] == 401
         assert ask(port, "/health", Authorization=f"Bearer {TOKEN}", Host="prices.example.com")[0] == 200
@@ -362,11 +355,11 @@ def test_the_log_names_no_house_no_place_and_nobody(port):
     assert not any(word in told for word in ("H00003", "45.25", "127.0.0.1"))
 
 
-def test_several_runs_stand_side_by_side(shelved, atlas_data, tmp_path):
+def test_several_runs_stand_side_by_side(shelved, served, atlas_data, tmp_path):
     folder = tmp_path / "other"
     build_atlas(atlas_data, folder / "atlas")
     other = ShelvedRun("other", folder, lambda: 0, lambda: run_of(folder, atlas_data))
-    with serving([shelved, other]) as port:
+    with served([shelved, other]) as port:
         runs = json.loads(ask(port, "/api/runs")[2])["runs"]
         assert [run["run_id"] for run in runs] == [RUN_ID, "other"]
         assert b"/runs/other/api/" in ask(port, "/runs/other/atlas/server.js")[2]

@@ -7,18 +7,17 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
-import uvicorn
 from PIL import Image
 
 from housevis.views.atlas import build_atlas
 from housevis.views.heat_tiles import HeatTiles
 from housevis.views.served import AttributeField, ServedRun, ShelvedRun
-from housevis.views.server import create_app, server_config
+from housevis.views.server import create_app
 from housevis.views.server_guard import Limits
 from housevis.views.server_protocol import PatientProtocol
 from housevis.views.viewport import Viewport
@@ -66,26 +65,22 @@ def shelved(atlas_data: Any, tmp_path_factory: pytest.TempPathFactory) -> Shelve
     return ShelvedRun(RUN_ID, folder, lambda: 0, open_run)
 
 
-@contextmanager
-def serving(
-    run: ShelvedRun, protocol: type[PatientProtocol] = PatientProtocol, **limits: Any
-) -> Iterator[int]:
-    app = create_app([run], limits=Limits(**{"requests_per_second": 1e9, "burst": 1e9, **limits}))
-    config = server_config(app, "127.0.0.1", 0)
-    config.http = protocol
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    thread.join()
+@pytest.fixture(scope="module")
+def served(serving: Any) -> Callable[..., AbstractContextManager[int]]:
+    """Serves a run by a protocol, with limits."""
+
+    def serve(
+        run: ShelvedRun, protocol: type[PatientProtocol] = PatientProtocol, **limits: Any
+    ) -> AbstractContextManager[int]:
+        wide = Limits(**{"requests_per_second": 1e9, "burst": 1e9, **limits})
+        return serving(create_app([run], limits=wide), protocol)
+
+    return serve
 
 
 @pytest.fixture(scope="module")
-def port(shelved: ShelvedRun) -> Iterator[int]:
-    with serving(shelved) as port:
+def port(shelved: ShelvedRun, served: Any) -> Iterator[int]:
+    with served(shelved) as port:
         yield port
 
 
@@ -247,11 +242,11 @@ def test_who_sends_a_large_body_first_and_reads_then_is_told_why(port: int) -> N
     assert_refused(send(port, post(head, body)), 413, "pictures are not taken")
 
 
-def test_a_connection_too_many_is_told_to_come_again(shelved: ShelvedRun) -> None:
+def test_a_connection_too_many_is_told_to_come_again(shelved: ShelvedRun, served: Any) -> None:
     class Small(PatientProtocol):
         most_connections = 3
 
-    with serving(shelved, Small) as port:
+    with served(shelved, Small) as port:
         kept = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(3)]
         for connection in kept:
             connection.sendall(b"GET /health HTTP/1.1\r\n" + LOCAL + b"\r\n")
@@ -265,7 +260,7 @@ def test_a_connection_too_many_is_told_to_come_again(shelved: ShelvedRun) -> Non
             time.sleep(0.01)
 
 
-def test_a_client_that_never_reads_is_cut_off(shelved: ShelvedRun) -> None:
+def test_a_client_that_never_reads_is_cut_off(shelved: ShelvedRun, served: Any) -> None:
     class Hasty(PatientProtocol):
         reading_seconds = 0.3
 
@@ -276,7 +271,7 @@ def test_a_client_that_never_reads_is_cut_off(shelved: ShelvedRun) -> None:
     )
     logger = logging.getLogger("housevis.server")
     logger.addHandler(handler)
-    with serving(shelved, Hasty) as port, socket.socket() as connection:
+    with served(shelved, Hasty) as port, socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(("127.0.0.1", port))
         page = b"GET /atlas/pictures/large.png HTTP/1.1\r\n" + LOCAL + b"\r\n"

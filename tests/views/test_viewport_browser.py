@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import re
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
+from page_waits import wait_on_page
 
 from housevis.views import atlas
 from housevis.views.atlas import build_atlas
 from housevis.views.data import AtlasData
 from housevis.views.map_table import read_map_table
 from housevis.views.served import ServedRun, ShelvedRun
-from housevis.views.server import create_app, server_config
+from housevis.views.server import create_app
 from housevis.views.viewport import Viewport
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -65,18 +63,12 @@ def serve_map(data: AtlasData, folder: Path) -> ShelvedRun:
 
 @pytest.fixture(scope="module")
 def address(
-    atlas_data: AtlasData, many_houses: AtlasData, tmp_path_factory: pytest.TempPathFactory
+    atlas_data: AtlasData, many_houses: AtlasData, tmp_path_factory: pytest.TempPathFactory, serving: Any
 ) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("runs")
     shelf = [serve_map(many_houses, folder / "many"), serve_map(atlas_data, folder / "few")]
-    server = uvicorn.Server(server_config(create_app(shelf, whole_table=FEW - 1), "127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    with serving(create_app(shelf, whole_table=FEW - 1)) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @dataclass
@@ -86,14 +78,6 @@ class Watched:
     page: sync_api.Page
     asked: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -122,7 +106,8 @@ def ring_counts(page: sync_api.Page) -> list[int]:
 
 
 def wait_for_words(page: sync_api.Page, selector: str, words: str) -> None:
-    page.wait_for_function(
+    wait_on_page(
+        page,
         "([selector, words]) => document.querySelector(selector).textContent.includes(words)",
         arg=[selector, words],
     )
@@ -160,9 +145,9 @@ def test_rings_lead_to_pins_by_mouse_and_by_keyboard(watched, address):
             ring.focus()
             page.keyboard.press("Enter")
         zoom += 2
-        page.wait_for_function(f"() => housevis.seen.zoom === {zoom} && housevis.map.getZoom() === {zoom}")
+        wait_on_page(page, f"() => housevis.seen.zoom === {zoom} && housevis.map.getZoom() === {zoom}")
     page.evaluate("housevis.map.setView(housevis.place([...housevis.seen.rows][0]), 18, { animate: false })")
-    page.wait_for_function("() => housevis.seen.zoom === 18")
+    wait_on_page(page, "() => housevis.seen.zoom === 18")
     page.locator(".pin:visible").first.focus()
     page.keyboard.press("Enter")
     page.wait_for_selector("#card .amounts")
@@ -220,11 +205,11 @@ def test_the_newest_view_wins_and_old_answers_stay_until_then(watched, address):
     held: list[sync_api.Route] = []
     page.route("**/api/houses?*", lambda route: held.append(route) if not held else route.continue_())
     page.evaluate("housevis.map.panBy([300, 0], { animate: false })")
-    page.wait_for_function("() => housevis.map.getContainer().ariaBusy === 'true'")
+    wait_on_page(page, "() => housevis.map.getContainer().ariaBusy === 'true'")
     assert page.locator(".ring").count() == rings
     wait_for_words(page, ".note-line", "Loading the houses of this view")
     page.evaluate("housevis.showMarket(); housevis.map.setZoom(10, { animate: false })")
-    page.wait_for_function("() => housevis.map.getContainer().ariaBusy === 'false'")
+    wait_on_page(page, "() => housevis.map.getContainer().ariaBusy === 'false'")
     assert page.evaluate("JSON.parse(housevis.seen.question)[0]") == 10
     assert sum(ring_counts(page)) == MANY
     assert len(held) == 1
@@ -264,7 +249,7 @@ def test_what_goes_wrong_is_said_with_what_helps(watched, address, status, heade
     if button == "Ask now":
         page.unroute("**/api/houses?*")
         page.get_by_role("button", name=button).click()
-        page.wait_for_function("() => document.querySelector('.note-line').textContent === ''")
+        wait_on_page(page, "() => document.querySelector('.note-line').textContent === ''")
     else:
         assert page.get_by_role("link", name=button).get_attribute("href") == "/sign-in"
 

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from page_waits import wait_on_page
 
 from housevis.views.gallery import build_gallery
 from housevis.views.report import build_report
@@ -32,12 +33,14 @@ class Watched:
         """Open a house of the map by its id."""
         self.page.wait_for_selector("body.ready")
         self.page.fill("#search", house)
-        self.page.wait_for_function(
+        wait_on_page(
+            self.page,
             "house => [...document.querySelectorAll('#found b')].some((each) => each.textContent === house)",
             arg=house,
         )
         self.page.keyboard.press("Enter")
-        self.page.wait_for_function(
+        wait_on_page(
+            self.page,
             "house => document.querySelector('#card:not([hidden]):not([aria-busy=true]) .amounts')"
             " && document.querySelector('#card .card-head').textContent.includes(house)",
             arg=house,
@@ -48,21 +51,6 @@ class Watched:
         box = self.page.locator(selector).first.bounding_box()
         assert box is not None
         return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """One Chromium for the tests of a file."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.is_file():
-        pytest.skip(f"no Chromium at {CHROMIUM}")
-    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=str(CHROMIUM), args=["--no-sandbox", "--no-first-run", *quiet]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

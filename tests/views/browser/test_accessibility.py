@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import threading
-import time
 
 import pytest
-import uvicorn
 
 from housevis.views.served import ShelvedRun
-from housevis.views.server import create_app, server_config
+from housevis.views.server import create_app
 
 pytestmark = pytest.mark.browser
 
@@ -88,18 +85,12 @@ def test_the_report_and_the_gallery(desktop, serious, report, gallery):
 
 
 @pytest.fixture
-def locked(atlas_folder, tmp_path):
+def locked(atlas_folder, tmp_path, serving):
     """Address of a map behind a token."""
     (tmp_path / "atlas").symlink_to(atlas_folder)
     app = create_app([ShelvedRun("r", tmp_path, lambda: 0, lambda: None)], token="a-secret-of-this-office")
-    server = uvicorn.Server(server_config(app, "127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/atlas/index.html"
-    server.should_exit = True
-    thread.join()
+    with serving(app) as port:
+        yield f"http://127.0.0.1:{port}/atlas/index.html"
 
 
 def test_an_address_that_leads_nowhere(watch, serious, locked):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from page_waits import wait_on_page
 
 from housevis.views.atlas import build_atlas
 
@@ -32,9 +33,9 @@ def test_the_card_says_where_the_estimate_comes_from(desktop, atlas):
     ):
         assert part in words, part
     page.locator(".neighbour").click()
-    page.wait_for_function("document.querySelector('.card h2').textContent === '27 Alder Lane'")
+    wait_on_page(page, "document.querySelector('.card h2').textContent === '27 Alder Lane'")
     page.go_back()
-    page.wait_for_function("document.querySelector('.card h2').textContent === '15 Alder Lane'")
+    wait_on_page(page, "document.querySelector('.card h2').textContent === '15 Alder Lane'")
     page.keyboard.press("Escape")
     assert page.locator("#card").is_hidden()
     assert page.locator(".map-picture").count() == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from page_waits import wait_on_page
 
 from housevis.views.atlas import build_atlas
 
@@ -19,7 +20,7 @@ def test_filters_can_be_combined_and_taken_back(desktop, atlas):
 
     def shown(condition: str) -> None:
         expected = page.evaluate(kept.format(condition))
-        page.wait_for_function(f"document.getElementById('shown').textContent.startsWith('{expected} of 60')")
+        wait_on_page(page, f"document.getElementById('shown').textContent.startsWith('{expected} of 60')")
 
     page.fill("#price-from", "400,000")
     shown("price >= 400000")
@@ -36,7 +37,7 @@ def test_filters_can_be_combined_and_taken_back(desktop, atlas):
     assert "No house passes these filters" in page.locator("#nothing").inner_text()
     assert page.locator(".ring").count() == page.locator(".pin").count() == 0
     page.locator("#reset-empty").click()
-    page.wait_for_function("document.getElementById('shown').textContent === '60 sales shown'")
+    wait_on_page(page, "document.getElementById('shown').textContent === '60 sales shown'")
     assert page.locator("#nothing").is_hidden()
     assert page.input_value("#price-from") == ""
     assert page.locator("input[name=grade][value='2']").is_checked()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from page_waits import wait_on_page
 
 pytestmark = pytest.mark.browser
 
@@ -18,7 +19,7 @@ def test_the_keyboard_reaches_a_house(desktop, atlas):
     assert page.evaluate("document.activeElement.closest('li') === document.querySelectorAll('#found li')[1]")
     page.keyboard.press("Enter")
     page.wait_for_selector(".amounts")
-    page.wait_for_function("document.activeElement.id === 'card'")
+    wait_on_page(page, "document.activeElement.id === 'card'")
     page.keyboard.press("Escape")
     assert page.evaluate("document.activeElement.id") == "search"
     page.evaluate("housevis.map.setZoom(12, { animate: false })")
@@ -26,7 +27,7 @@ def test_the_keyboard_reaches_a_house(desktop, atlas):
     page.evaluate("document.querySelector('.ring').focus()")
     zoom = page.evaluate("housevis.map.getZoom()")
     page.keyboard.press("Enter")
-    page.wait_for_function(f"housevis.map.getZoom() > {zoom}")
+    wait_on_page(page, f"housevis.map.getZoom() > {zoom}")
     desktop.assert_quiet()
 
 
@@ -49,7 +50,7 @@ def test_a_house_is_found_its_overlay_changed_and_its_card_closed_by_keys_alone(
     page.keyboard.type("H00007")
     page.wait_for_selector("#found button")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.activeElement.id === 'card'")
+    wait_on_page(page, "document.activeElement.id === 'card'")
     reached = []
     while not reached or (focused(page) != "attention" and len(reached) < 20):
         page.keyboard.press("Tab")
