@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from data_pipeline.vector_files import MERCATOR, polygons_of, read_shapes, to_mercator
+from housevis.core.earth import METRES_PER_DEGREE
 from housevis.core.errors import DataError
 
 KEY: Final = "atlas.parcels"
@@ -124,7 +125,7 @@ def surroundings_of(latitude: Any, longitude: Any, metres: float = 50.0) -> NDAr
         West, south, east, north ``(n, 4)``.
     """
     latitude, longitude = np.asarray(latitude, np.float64), np.asarray(longitude, np.float64)
-    up = np.full_like(latitude, metres / 111_195.0)
+    up = np.full_like(latitude, metres / METRES_PER_DEGREE)
     across = up / np.cos(np.radians(latitude))
     return np.stack([longitude - across, latitude - up, longitude + across, latitude + up], axis=1)
 

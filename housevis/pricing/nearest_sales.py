@@ -13,14 +13,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from housevis.core.earth import MEAN_EARTH_RADIUS
 from housevis.core.errors import ModelError
 from housevis.pricing.attributes import LOCATION
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
-
-EARTH_RADIUS: Final = 6_371_008.8
-"""Mean radius of the Earth, metres."""
 
 _CHUNK_ENTRIES: Final = 600_000
 """Neighbours that are held at once: bounds the memory, whatever the number of houses."""
@@ -167,7 +165,7 @@ class NearestSales:
                 asked = rows[part]
                 found, chord = self._others(places[asked], houses[asked], look, count)
                 sales[part, : found.shape[1]] = found
-                metres[part, : found.shape[1]] = 2 * EARTH_RADIUS * np.arcsin(np.minimum(chord / 2, 1))
+                metres[part, : found.shape[1]] = 2 * MEAN_EARTH_RADIUS * np.arcsin(np.minimum(chord / 2, 1))
                 short.append(part[(found < 0).any(axis=1)])
             metres[sales < 0] = np.inf
             pending = np.empty(0, dtype=np.int64) if final else np.concatenate(short)

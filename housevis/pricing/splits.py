@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import heapq
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from housevis.core.earth import KILOMETRES_PER_DEGREE
 from housevis.core.errors import ModelError
-
-_KILOMETRES_PER_DEGREE: Final = 111.195
 
 
 def split_by_date(
@@ -152,8 +151,8 @@ def spatial_blocks(
     """
     places = pd.DataFrame({"north": np.asarray(latitude), "east": np.asarray(longitude)}, dtype="float64")
     middle = places.groupby(np.asarray(groups)).transform("mean").to_numpy()
-    row = np.floor(middle[:, 0] * _KILOMETRES_PER_DEGREE / kilometres).astype(np.int64)
+    row = np.floor(middle[:, 0] * KILOMETRES_PER_DEGREE / kilometres).astype(np.int64)
     # A row of blocks has one width in degrees, that of its southern edge.
-    parallel = np.cos(np.radians(row * kilometres / _KILOMETRES_PER_DEGREE))
-    column = np.floor(middle[:, 1] * parallel * _KILOMETRES_PER_DEGREE / kilometres).astype(np.int64)
+    parallel = np.cos(np.radians(row * kilometres / KILOMETRES_PER_DEGREE))
+    column = np.floor(middle[:, 1] * parallel * KILOMETRES_PER_DEGREE / kilometres).astype(np.int64)
     return np.char.add(np.char.add(row.astype(str), "/"), column.astype(str))

@@ -25,13 +25,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from housevis.core.earth import MEAN_EARTH_RADIUS
 from housevis.core.errors import ModelError
 from housevis.pricing.attributes import LOCATION, encode
 from housevis.pricing.boosted import Boosted
 from housevis.pricing.leaf_likeness import LeafLikeness
 from housevis.pricing.model import MARKET, HousePriceModel
 from housevis.pricing.nearest_sales import (
-    EARTH_RADIUS,
     NearestSales,
     positions,
     same_house_groups,
@@ -194,7 +194,7 @@ class SupportingSales:
         candidates = np.hstack([near.sales, _largest(likeness, ALIKE)])
         there = candidates >= 0
         chord = np.linalg.norm(places[:, None, :] - search.places[candidates], axis=2)
-        metres = 2 * EARTH_RADIUS * np.arcsin(np.minimum(chord / 2, 1))
+        metres = 2 * MEAN_EARTH_RADIUS * np.arcsin(np.minimum(chord / 2, 1))
         alike = np.clip(np.take_along_axis(likeness, candidates, axis=1), 0, 1) if likeness.size else None
         leaf = side.leaf.share(side.leaf.leaves(features), candidates)
         tenth = np.where(np.isfinite(near.metres), near.metres, 0)[:, :_BANDWIDTH_RANK].max(axis=1)

@@ -10,11 +10,11 @@ import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
+from housevis.core.earth import METRES_PER_DEGREE
 from housevis.views.charts import short_amount
 from housevis.views.words import money
 
 _LONGEST_LABEL: Final = 30
-_METRES_PER_DEGREE: Final = 6_371_008.8 * math.pi / 180
 _SMALLEST_REACH: Final = 120.0
 _DISC: Final = 9.0
 _SCALE_ROOM: Final = 18.0
@@ -238,7 +238,7 @@ def _metres(house: tuple[float, float], places: NDArray[np.float64]) -> NDArray[
         return np.empty((0, 2))
     east = (places[:, 1] - house[1] + 180) % 360 - 180
     across = math.cos(math.radians(house[0]))
-    return np.stack([east * across, places[:, 0] - house[0]], axis=1) * _METRES_PER_DEGREE
+    return np.stack([east * across, places[:, 0] - house[0]], axis=1) * METRES_PER_DEGREE
 
 
 def _apart(

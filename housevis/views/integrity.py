@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 SERVER_SCRIPT: Final = "server.js"
-"""The script by which a page notices a server; a server answers its own, so no page names its hash."""
+"""The script by which a page notices a server, which answers its own."""
 
 _NAMED: Final = re.compile(
     rb'<(?:script(?=[^>]*\ssrc="(?P<script>[^":?#]+)")|link(?=[^>]*\srel="stylesheet")'
@@ -28,20 +28,30 @@ def with_integrity(page: Path, folder: Path, hashes: Mapping[str, str]) -> bytes
     Args:
         page: An HTML file in `folder`.
         folder: The folder of a map.
-        hashes: File, relative to the folder -> its SHA-256 in hex.
+        hashes: File, relative to the folder -> its SHA-256 in hex; a file that is not named carries none.
     """
 
     def add(found: re.Match[bytes]) -> bytes:
         name = (found["script"] or found["style"]).decode()
         beside = (page.parent / name).resolve()
-        if name == SERVER_SCRIPT or not beside.is_relative_to(folder.resolve()):
+        if not beside.is_relative_to(folder.resolve()):
             return found[0]
         digest = hashes.get(beside.relative_to(folder.resolve()).as_posix())
         if digest is None:
             return found[0]
-        return found[0] + b' integrity="sha256-' + base64.b64encode(bytes.fromhex(digest)) + b'"'
+        return found[0] + f' integrity="{integrity(digest)}"'.encode()
 
     return _NAMED.sub(add, page.read_bytes())
+
+
+def integrity(digest: str) -> str:
+    """A SHA-256 in hex as the ``integrity`` attribute of an element writes it."""
+    return f"sha256-{base64.b64encode(bytes.fromhex(digest)).decode()}"
+
+
+def hash_of(content: bytes) -> str:
+    """The SHA-256 of a file's content in hex."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def inline_script_hashes(page: bytes) -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
+from housevis.core.earth import METRES_PER_DEGREE
 from housevis.views.charts import hexagon_counts
 from housevis.views.words import percent
 
@@ -22,7 +23,6 @@ RATIO_LIMITS: Final = (0.90, 0.95, 0.98, 1.02, 1.05, 1.10)
 """Limits between the classes of the median ratio."""
 
 _WIDTH: Final = 460
-_METRES_PER_DEGREE: Final = 6_371_008.8 * math.pi / 180
 _COLOURED: Final = 0.95
 _MOST_CELLS: Final = 420
 _EDGE: Final = 0.004
@@ -74,8 +74,8 @@ def map_cells(sales: pd.DataFrame) -> pd.DataFrame:
     turned = (longitude - longitude[0] + 180) % 360 - 180
     middle = np.median(latitude), np.median(turned)
     stretch = math.cos(math.radians(float(middle[0])))
-    east = (turned - middle[1]) * _METRES_PER_DEGREE * stretch
-    north = (latitude - middle[0]) * _METRES_PER_DEGREE
+    east = (turned - middle[1]) * METRES_PER_DEGREE * stretch
+    north = (latitude - middle[0]) * METRES_PER_DEGREE
     radius = _radius(east, north)
     centres, cell = _cells(east, north, radius)
     ratio = (sales["estimate"] / sales["price"]).to_numpy(np.float64)
@@ -96,8 +96,8 @@ def map_cells(sales: pd.DataFrame) -> pd.DataFrame:
         {
             "east": centres[:, 0],
             "north": centres[:, 1],
-            "latitude": middle[0] + centres[:, 1] / _METRES_PER_DEGREE,
-            "longitude": (longitude[0] + middle[1] + centres[:, 0] / (_METRES_PER_DEGREE * stretch) + 180)
+            "latitude": middle[0] + centres[:, 1] / METRES_PER_DEGREE,
+            "longitude": (longitude[0] + middle[1] + centres[:, 0] / (METRES_PER_DEGREE * stretch) + 180)
             % 360
             - 180,
             "radius": radius,

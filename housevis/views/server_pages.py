@@ -105,7 +105,7 @@ class AtlasFiles(StaticFiles):
                 named = {
                     name: of["sha256"]
                     for name, of in files.items()
-                    if name.endswith((".js", ".css", ".html"))
+                    if name.endswith((".js", ".css", ".html")) and name != SERVER_SCRIPT
                 }
                 self._listed = (changed, named)
         return self._listed[1]

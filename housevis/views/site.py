@@ -13,6 +13,7 @@ from housevis.core.progress import progress_bar
 from housevis.core.storage import explained_disk_errors, write_file
 from housevis.views.atlas_manifest import MANIFEST, changed_files, read_manifest, write_manifest
 from housevis.views.integrity import with_integrity
+from housevis.views.site_hashes import with_group_hashes, write_script_hashes
 
 ATLAS: Final = "atlas"
 REPORT: Final = "report.html"
@@ -47,8 +48,9 @@ def write_site(run_folder: Path, run_id: str, out: Path) -> SiteReport:
     """Copy a run's map, house pages and report to a folder that any static host can serve.
 
     Each file of the map is compared with its manifest first; the pages of the
-    copy name the hashes of their scripts and styles. A site that an earlier
-    call wrote is replaced as a whole; until then it stays as it is.
+    copy name the hashes of their scripts and styles, of those too that they
+    load later. A site that an earlier call wrote is replaced as a whole; until
+    then it stays as it is.
 
     Args:
         run_folder: The run's folder with its ``atlas``.
@@ -104,12 +106,13 @@ def _write(run_folder: Path, run_id: str, site: Path) -> SiteReport:
         for name in listed:
             target = site / ATLAS / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            source = run_folder / ATLAS / name
-            if source.suffix == ".html":
-                target.write_bytes(with_integrity(source, run_folder / ATLAS, hashes))
-            else:
-                shutil.copyfile(source, target)
+            shutil.copyfile(run_folder / ATLAS / name, target)
             bar.advance()
+    groups = write_script_hashes(site / ATLAS, hashes)
+    for name in listed:
+        if name.endswith(".html"):
+            page = with_integrity(site / ATLAS / name, site / ATLAS, hashes)
+            (site / ATLAS / name).write_bytes(with_group_hashes(page, groups))
     write_manifest(site / ATLAS, run_id)
     if (run_folder / REPORT).is_file():
         shutil.copyfile(run_folder / REPORT, site / REPORT)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from housevis.core.earth import KILOMETRES_PER_DEGREE
 from housevis.core.errors import ModelError
 
 KILOMETRES: Final = 1.0
@@ -17,8 +18,6 @@ LOG_AREA: Final = 0.15
 
 PARTNERS: Final = 60
 """Nearest sales from which the partner of a near pair is drawn."""
-
-_KILOMETRES_PER_DEGREE: Final = 111.195
 
 Places = NDArray[np.float64]
 """Where sales lie in place, time and size ``(n, 4)``, from :func:`sale_places`."""
@@ -50,8 +49,8 @@ def sale_places(
     middle = np.cos(np.radians(np.mean(latitude))) if len(latitude) else 1.0
     return np.column_stack(
         [
-            np.asarray(latitude) * _KILOMETRES_PER_DEGREE / KILOMETRES,
-            np.asarray(longitude) * _KILOMETRES_PER_DEGREE * middle / KILOMETRES,
+            np.asarray(latitude) * KILOMETRES_PER_DEGREE / KILOMETRES,
+            np.asarray(longitude) * KILOMETRES_PER_DEGREE * middle / KILOMETRES,
             np.asarray(days, dtype=np.float64) / DAYS,
             size / LOG_AREA,
         ]

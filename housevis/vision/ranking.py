@@ -8,13 +8,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from housevis.core.earth import KILOMETRES_PER_DEGREE
 from housevis.core.errors import ModelError
 
 Pairs = NDArray[np.int64]
 Keep = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]
-
-KILOMETRES_PER_DEGREE: Final = 111.195
-"""Of latitude, on a sphere of 6,371 km."""
 
 _DRAWN_AT_ONCE: Final = 1_000_000
 _MOST_DRAWS: Final = 60

@@ -22,7 +22,6 @@ from housevis.views.atlas_removal import remove_from_atlas
 from housevis.views.data import AtlasParcels
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = Path("/usr/bin/chromium")
 
 
 HALF = 0.0002
@@ -104,23 +103,21 @@ def test_a_map_without_parcels_says_nothing_of_them(atlas_folder: Path) -> None:
 
 
 @contextmanager
-def opened(folder: Path, expected: str = "no problem") -> Iterator[sync_api.Page]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1440, "height": 900}, device_scale_factor=1)
-        problems: list[str] = []
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda message: problems.append(message.text))
-        page.goto((folder / "index.html").as_uri())
-        page.wait_for_selector("body.ready")
-        yield page
-        browser.close()
+def opened(browser: sync_api.Browser, folder: Path, expected: str = "no problem") -> Iterator[sync_api.Page]:
+    page = browser.new_page(viewport={"width": 1440, "height": 900}, device_scale_factor=1)
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text))
+    page.goto((folder / "index.html").as_uri())
+    page.wait_for_selector("body.ready")
+    yield page
+    page.close()
     assert [each for each in problems if expected not in each] == []
 
 
 @pytest.fixture
-def page(folder: Path) -> Iterator[sync_api.Page]:
-    with opened(folder) as page:
+def page(browser: sync_api.Browser, folder: Path) -> Iterator[sync_api.Page]:
+    with opened(browser, folder) as page:
         yield page
 
 
@@ -129,7 +126,6 @@ DRAWN = """() => [...document.querySelectorAll(".leaflet-parcels-pane canvas")].
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(not CHROMIUM.is_file(), reason=f"no Chromium at {CHROMIUM}")
 def test_lines_show_where_the_map_is_near_enough_and_over_the_picture(page: sync_api.Page, data: Any) -> None:
     assert "Zoom in to see the parcels" in page.locator("#zoom-hint").inner_text()
     assert "Cadastre of <b>Alderbrook</b>" in page.locator(".leaflet-control-attribution").inner_text()
@@ -170,15 +166,14 @@ def test_lines_show_where_the_map_is_near_enough_and_over_the_picture(page: sync
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(not CHROMIUM.is_file(), reason=f"no Chromium at {CHROMIUM}")
 def test_a_map_without_pictures_has_parcels_and_a_lost_file_is_told(
-    bare_atlas_data: Any, tmp_path: Path
+    browser: sync_api.Browser, bare_atlas_data: Any, tmp_path: Path
 ) -> None:
     build_atlas(replace(bare_atlas_data, parcels=AtlasParcels(lots_of(bare_atlas_data))), tmp_path)
     for path in (tmp_path / "data").glob("parcels-*.js"):
         if not path.name.startswith("parcels-1"):
             path.unlink()
-    with opened(tmp_path, expected="ERR_FILE_NOT_FOUND") as page:
+    with opened(browser, tmp_path, expected="ERR_FILE_NOT_FOUND") as page:
         assert page.locator("#parcels").is_checked()
         assert page.locator("#overlay-place").count() == 0
         for number in range(8):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -29,7 +28,6 @@ from housevis.views.house_report import (
     render_house_report,
 )
 
-CHROMIUM = Path("/usr/bin/chromium")
 HOSTILE = '<b>7 </script><script>alert(1)</script> "Lane" & Co</b>'
 
 
@@ -303,17 +301,6 @@ def test_the_little_map_keeps_discs_inside_and_apart(places: list[tuple[float, f
         assert all(math.dist(one, other) > 14 for other in discs[:number])
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.is_file():
-        pytest.skip(f"no Chromium at {CHROMIUM}")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
 @pytest.mark.browser
 @pytest.mark.parametrize(
     "data",
@@ -367,4 +354,21 @@ def test_it_can_be_read_by_everyone(browser: Any) -> None:
         found = axe.run(page).response["violations"]
         places = [(rule["id"], rule["nodes"][0]["html"][:120]) for rule in found]
         assert places == []
+    page.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("data", [house(), long_house()], ids=["plain", "long texts and many drivers"])
+def test_on_a_phone_it_is_as_wide_as_the_screen(browser: Any, data: HouseReportData) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+    page = browser.new_page(viewport={"width": 360, "height": 800})
+    page.set_content(render_house_report(data))
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    cut = page.evaluate(
+        "[...document.querySelectorAll('article *')].filter(part => !part.closest('.drivers')"
+        " && part.getBoundingClientRect().right > 360).map(part => part.outerHTML.slice(0, 120))"
+    )
+    assert cut == []
+    assert page.evaluate("getComputedStyle(document.querySelector('footer')).position") == "static"
+    assert [rule["id"] for rule in axe.run(page).response["violations"]] == []
     page.close()

@@ -35,12 +35,8 @@ from housevis.views.viewport import Viewport
 from housevis.vision.backbones import load_backbone
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = Path("/usr/bin/chromium")
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.is_file(), reason=f"no Chromium at {CHROMIUM}"),
-]
+pytestmark = pytest.mark.browser
 
 ZOOM = 18
 SIZE = 224
@@ -182,12 +178,10 @@ def masked(tmp_path_factory: pytest.TempPathFactory, house_pages_of: Callable[..
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[sync_api.Page]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        context = browser.new_context(viewport={"width": 1440, "height": 900}, offline=True)
-        yield context.new_page()
-        browser.close()
+def page(browser: sync_api.Browser) -> Iterator[sync_api.Page]:
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, offline=True)
+    yield context.new_page()
+    context.close()
 
 
 def pixels(png: bytes, mode: str = "RGB") -> np.ndarray:

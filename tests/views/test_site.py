@@ -5,9 +5,13 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import json
 import re
+import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,16 +21,18 @@ import pytest
 from housevis.core.errors import StorageError, UsageError
 from housevis.views.atlas import build_atlas
 from housevis.views.atlas_manifest import changed_files
+from housevis.views.house_chunks import chunk_of
 from housevis.views.site import write_site
+from housevis.views.site_hashes import FOLDER
 
-CHROMIUM = Path("/usr/bin/chromium")
 RUN_ID = "20250301-120000-ab12cd"
+HOUSE = "H00013"
 
 
 @pytest.fixture(scope="module")
-def run_folder(atlas_data: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run_folder(house_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / RUN_ID
-    build_atlas(atlas_data, folder / "atlas")
+    shutil.copytree(house_folder, folder / "atlas")
     (folder / "report.html").write_text("<!DOCTYPE html><title>Report</title>")
     return folder
 
@@ -42,9 +48,11 @@ def test_it_holds_the_map_and_the_report(run_folder: Path, site: Path) -> None:
     assert {path.name for path in site.iterdir()} == {"index.html", "atlas", "report.html"}
     assert changed_files(site / "atlas") == []
     copied = {path.relative_to(site / "atlas") for path in (site / "atlas").rglob("*") if path.is_file()}
-    assert copied == {
+    built = {
         path.relative_to(run_folder / "atlas") for path in (run_folder / "atlas").rglob("*") if path.is_file()
     }
+    assert copied - built == {path for path in copied if path.parts[0] == FOLDER}
+    assert copied >= built
     assert 'url=atlas/index.html"' in (site / "index.html").read_text()
 
 
@@ -52,10 +60,37 @@ def test_scripts_and_styles_carry_their_hashes(site: Path) -> None:
     page = (site / "atlas" / "index.html").read_text(encoding="utf-8")
     named = re.findall(r'(?:src|href)="([\w./-]+\.(?:js|css))" integrity="sha256-([^"]+)"', page)
     scripts = re.findall(r'<script src="([^"]+)"', page)
-    assert {name for name, _ in named} >= set(scripts) - {"server.js"}
+    assert {name for name, _ in named} >= set(scripts)
     for name, digest in named:
-        content = (site / "atlas" / name).read_bytes()
-        assert base64.b64encode(hashlib.sha256(content).digest()).decode() == digest
+        assert digest_of(site / "atlas" / name) == f"sha256-{digest}"
+
+
+def test_scripts_that_are_loaded_later_have_their_hashes_too(site: Path) -> None:
+    atlas = site / "atlas"
+    page = (atlas / "index.html").read_text(encoding="utf-8")
+    groups = json.loads(re.findall(r'<script type="application/json" id="hashes">(.*?)</script>', page)[0])
+    named: dict[str, str] = {}
+    for number, digest in enumerate(groups):
+        assert digest_of(atlas / FOLDER / f"{number}.js") == digest
+        group = read_call(atlas / FOLDER / f"{number}.js")
+        assert {chunk_of(name, len(groups)) for name in group} <= {number}
+        named |= group
+    scripts = {
+        path.relative_to(atlas).as_posix() for path in atlas.rglob("*.js") if path.parent.name != FOLDER
+    }
+    assert named == {name: digest_of(atlas / name) for name in scripts}
+    assert "data/houses.js" in named
+    assert "houses/chunk-0.js" in named
+
+
+def digest_of(path: Path) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(path.read_bytes()).digest()).decode()}"
+
+
+def read_call(path: Path) -> dict[str, str]:
+    found = re.fullmatch(r"housevis\.receiveHashes\((.*)\);\n", path.read_text(encoding="utf-8"))
+    assert found is not None
+    return json.loads(found[1])
 
 
 def test_another_site_is_replaced_as_a_whole(run_folder: Path, site: Path) -> None:
@@ -96,28 +131,71 @@ def host(site: Path) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(not CHROMIUM.is_file(), reason=f"no Chromium at {CHROMIUM}")
-def test_a_static_host_shows_it_and_a_changed_script_is_blocked(site: Path, host: str) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        page = browser.new_page()
-        problems: list[str] = []
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
-        page.goto(f"{host}/")
-        page.wait_for_selector("body.ready")
-        assert problems == []
+@dataclass
+class Visitor:
+    """A page of somebody who visits the site, and what went wrong on it."""
 
-        script = site / "atlas" / "atlas" / "map.js"
-        released = script.read_bytes()
-        script.write_bytes(released + b"\nwindow.changed = true;\n")
-        try:
-            page = browser.new_context().new_page()
-            with page.expect_console_message(lambda said: "integrity" in said.text):
-                page.goto(f"{host}/atlas/index.html")
-            assert page.evaluate("window.changed") is None
-        finally:
-            script.write_bytes(released)
-        browser.close()
+    page: Any
+    problems: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def visitor(browser: Any) -> Iterator[Visitor]:
+    context = browser.new_context()
+    visitor = Visitor(context.new_page())
+    visitor.page.on("pageerror", lambda error: visitor.problems.append(str(error)))
+    visitor.page.on(
+        "console", lambda said: visitor.problems.append(said.text) if said.type == "error" else None
+    )
+    yield visitor
+    context.close()
+
+
+@contextmanager
+def changed(script: Path, more: bytes) -> Iterator[None]:
+    released = script.read_bytes()
+    script.write_bytes(released + more)
+    yield
+    script.write_bytes(released)
+
+
+@pytest.mark.browser
+def test_a_static_host_shows_the_map_and_a_house(host: str, visitor: Visitor) -> None:
+    visitor.page.goto(f"{host}/")
+    visitor.page.wait_for_selector("body.ready")
+    visitor.page.fill("#search", HOUSE)
+    visitor.page.keyboard.press("Enter")
+    visitor.page.wait_for_selector("#card .amounts")
+    visitor.page.goto(f"{host}/atlas/house.html#{HOUSE}")
+    visitor.page.wait_for_selector("#house[aria-busy=false] .head")
+    assert visitor.problems == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", ["atlas/map.js", "server.js", "data/houses.js"])
+def test_a_changed_script_of_the_map_is_blocked(site: Path, host: str, visitor: Visitor, name: str) -> None:
+    with changed(site / "atlas" / name, b"\nwindow.changed = true;\n"):
+        with visitor.page.expect_console_message(lambda said: "integrity" in said.text):
+            visitor.page.goto(f"{host}/atlas/index.html")
+        assert visitor.page.evaluate("window.changed") is None
+
+
+@pytest.mark.browser
+def test_changed_hashes_are_blocked(site: Path, host: str, visitor: Visitor) -> None:
+    groups = len(list((site / "atlas" / FOLDER).iterdir()))
+    group = site / "atlas" / FOLDER / f"{chunk_of('data/houses.js', groups)}.js"
+    with changed(group, b"housevis.receiveHashes({});\n"):
+        visitor.page.goto(f"{host}/atlas/index.html")
+        visitor.page.get_by_text("is not the one that was published").wait_for()
+
+
+@pytest.mark.browser
+def test_changed_data_of_a_house_are_blocked_and_the_page_says_so(
+    site: Path, host: str, visitor: Visitor
+) -> None:
+    chunks = len(list((site / "atlas" / "houses").glob("chunk-*.js")))
+    chunk = site / "atlas" / "houses" / f"chunk-{chunk_of(HOUSE, chunks)}.js"
+    with changed(chunk, b"\nwindow.changed = true;\n"):
+        visitor.page.goto(f"{host}/atlas/house.html#{HOUSE}")
+        visitor.page.get_by_text("is not the one that was published").wait_for()
+        assert visitor.page.evaluate("window.changed") is None

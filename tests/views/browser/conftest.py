@@ -14,8 +14,6 @@ from page_waits import wait_on_page
 from housevis.views.gallery import build_gallery
 from housevis.views.report import build_report
 
-CHROMIUM = Path("/usr/bin/chromium")
-
 
 @dataclass
 class Watched:

@@ -77,13 +77,9 @@ housevis.fromServer = {
   },
 
   nearest: async function (place, count) {
-    const wide = Math.cos((place[0] * Math.PI) / 180);
     const rows = housevis.learn(await housevis.newest("find", "search", { near: place.join(",") }));
     housevis.classify();
-    return rows.slice(0, count).map(function (row) {
-      const [latitude, longitude] = housevis.place(row);
-      return [row, 111195 * Math.hypot(latitude - place[0], (longitude - place[1]) * wide)];
-    });
+    return rows.slice(0, count).map((row) => [row, housevis.metresTo(place, row)]);
   },
 
   /* The row of the house whose weights explain another is another one here, if it is known at all. */

@@ -37,7 +37,7 @@ housevis.showNewHouse = function (place) {
   }
   housevis.opened.house = asked.house;
   const card = housevis.openCard("Estimate a house here",
-    `Latitude ${place[0].toFixed(5)}, longitude ${place[1].toFixed(5)}`, asked.body);
+    `Latitude ${housevis.degrees(place[0])}, longitude ${housevis.degrees(place[1])}`, asked.body);
   card.setAttribute("aria-busy", "false");
   card.focus({ preventScroll: true });
   housevis.drawNewHouse();

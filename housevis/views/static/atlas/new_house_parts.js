@@ -94,7 +94,7 @@ housevis.answeredComparables = function (answer) {
     element("ol", { class: "sales" }, answer.comparables.map((sale) => element("li", {},
       element("a", { href: housevis.saleAddress(sale.house_id, sale.sale_date) }, "House ", element("bdi", {}, sale.house_id)),
       element("span", { class: "sale-price" }, housevis.money(sale.price)),
-      element("small", {}, `sold ${housevis.date(Date.parse(sale.sale_date) / 86400000)}, ${housevis.metres(sale.metres)} away; `
+      element("small", {}, `sold ${housevis.date(Date.parse(sale.sale_date) / 86400000)}, ${housevis.distance(sale.metres)} away; `
         + `${housevis.rounded(sale.adjusted_price)} at the prices of the valuation date`),
       element("small", {}, sale.why)))));
 };

@@ -16,16 +16,9 @@ housevis.coordinates = function (text) {
 
 /* The sold houses nearest to a place: pairs of row and metres, the nearest first. */
 housevis.nearest = function (place, count) {
-  const wide = Math.cos((place[0] * Math.PI) / 180);
-  const found = housevis.houses.price.map(function (_, row) {
-    const [latitude, longitude] = housevis.place(row);
-    return [row, 111195 * Math.hypot(latitude - place[0], (longitude - place[1]) * wide)];
-  });
+  const found = housevis.houses.price.map((_, row) => [row, housevis.metresTo(place, row)]);
   return found.sort((one, other) => one[1] - other[1]).slice(0, count);
 };
-
-housevis.metres = (metres) => (metres < 950 ? `${Math.max(10, Math.round(metres / 10) * 10)} m`
-  : `${(metres / 1000).toLocaleString("en-US", { maximumFractionDigits: metres < 9500 ? 1 : 0 })} km`);
 
 /* Go to a place that need not be a house, and mark it. */
 housevis.goTo = function (place) {
@@ -87,7 +80,7 @@ housevis.startSearch = function (field, list) {
           housevis.element("small", {}, `latitude ${place[0]}, longitude ${place[1]}`)),
         housevis.server ? entry(() => { hide(); housevis.goTo(place); housevis.newHouse(place); },
           housevis.element("b", {}, "Estimate a house here")) : null,
-        ...(await housevis.nearest(place, 4)).map(([row, metres]) => houseEntry(row, `${housevis.metres(metres)} away · `)),
+        ...(await housevis.nearest(place, 4)).map(([row, metres]) => houseEntry(row, `${housevis.distance(metres)} away · `)),
       ].filter(Boolean);
     }
     return (await housevis.find(text)).map((row) => houseEntry(row));

@@ -1,7 +1,7 @@
 "use strict";
 
 /* Shared by the scripts of the map: formats, building of elements, loading of details. */
-var housevis = { houses: null, server: null, chunks: new Map() };
+var housevis = { houses: null, server: null, chunks: new Map(), hashes: {} };
 
 /* An element with attributes and children; texts become text, never markup. */
 housevis.element = function (tag, attributes, ...children) {
@@ -107,17 +107,62 @@ housevis.place = function (row) {
   return [origin[0] + latitude[row] * unit, origin[1] + longitude[row] * unit];
 };
 
+/* One coordinate to about a metre. */
+housevis.degrees = (degrees) => degrees.toFixed(5).replace("-", "−");
+
+/* East and north of `start` in metres. */
+housevis.metresFrom = function (start, place) {
+  const perDegree = 111195;
+  const east = ((((place[1] - start[1] + 180) % 360) + 360) % 360) - 180;
+  return [east * perDegree * Math.cos((start[0] * Math.PI) / 180), (place[0] - start[0]) * perDegree];
+};
+
+housevis.metresTo = (place, row) => Math.hypot(...housevis.metresFrom(place, housevis.place(row)));
+
+housevis.distance = function (metres) {
+  if (metres < 995) return `${metres >= 100 ? Math.round(metres / 10) * 10 : Math.round(metres)} m`;
+  const decimals = metres < 9950 ? 1 : 0;
+  const digits = { minimumFractionDigits: decimals, maximumFractionDigits: decimals };
+  return `${(metres / 1000).toLocaleString("en-US", digits)} km`;
+};
+
 /* (estimate - price) / price of one sale. */
 housevis.error = function (row) {
   return housevis.houses.estimate[row] / housevis.houses.price[row] - 1;
 };
 
-/* Load a script file beside the page by a script element, which works from disk too. */
+/* The same as housevis.views.house_chunks.chunk_of: FNV-1a (32 bit) of the text in UTF-8. */
+housevis.chunkOf = function (text, chunks) {
+  let value = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(text)) value = Math.imul(value ^ byte, 0x01000193) >>> 0;
+  return value % chunks;
+};
+
+/* Load a script file beside the page by a script element, which works from disk too. A published page names the
+   hash of every script, and the browser runs no other one. */
 housevis.load = function (source) {
-  return new Promise(function (resolve, reject) {
-    const failed = () => reject(new Error(`The file ${source} beside this page could not be read.`));
-    document.head.append(housevis.element("script", { src: source, async: true, onload: resolve, onerror: failed }));
+  const named = document.getElementById("hashes");
+  if (!named) return housevis.addScript(source, null);
+  const groups = JSON.parse(named.textContent);
+  const number = housevis.chunkOf(source, groups.length);
+  return housevis.addScript(`hashes/${number}.js`, groups[number]).then(function () {
+    if (!housevis.hashes[source]) throw new Error(`The file ${source} was not published with this page.`);
+    return housevis.addScript(source, housevis.hashes[source]);
   });
+};
+
+housevis.addScript = function (source, integrity) {
+  return new Promise(function (resolve, reject) {
+    const damaged = integrity ? ", or is not the one that was published" : "";
+    const failed = () => reject(new Error(`The file ${source} beside this page could not be read${damaged}.`));
+    document.head.append(
+      housevis.element("script", { src: source, integrity, async: true, onload: resolve, onerror: failed }));
+  });
+};
+
+/* Called by a script of hashes when it has loaded. */
+housevis.receiveHashes = function (hashes) {
+  Object.assign(housevis.hashes, hashes);
 };
 
 /* Called by the script of a chunk when it has loaded. */

@@ -3,13 +3,6 @@
 /* The sales that support an estimate: where they lie, and a table of them. */
 housevis.locator = { width: 440, height: 300, disc: 11, foot: 22, least: 120 };
 
-/* East and north of the house in metres. */
-housevis.metresFrom = function (house, place) {
-  const perDegree = (6371008.8 * Math.PI) / 180;
-  const east = ((((place[1] - house[1] + 180) % 360) + 360) % 360) - 180;
-  return [east * perDegree * Math.cos((house[0] * Math.PI) / 180), (place[0] - house[0]) * perDegree];
-};
-
 /* Discs pushed from each other and from the house until none covers another. */
 housevis.apart = function (places, middle, room) {
   const { disc } = housevis.locator;
@@ -85,11 +78,6 @@ housevis.locatorDrawing = function (house) {
     draw("path", { class: "scale", d: `M${width - 18} 28V12m-4 5l4-6 4 6` }),
     draw("text", { class: "soft", x: width - 18, y: 41, "text-anchor": "middle" }, "N"));
   return drawing;
-};
-
-housevis.distance = function (metres) {
-  if (metres < 995) return `${metres >= 100 ? Math.round(metres / 10) * 10 : Math.round(metres)} m`;
-  return `${(metres / 1000).toFixed(1)} km`;
 };
 
 housevis.comparableRow = function (each) {

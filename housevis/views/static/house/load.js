@@ -3,13 +3,6 @@
 /* Finding one house: its id stands behind the # of the address, its data in one of many small scripts. */
 housevis.houseChunks = new Map();
 
-/* The same as housevis.views.house_chunks.chunk_of: FNV-1a (32 bit) of the id in UTF-8. */
-housevis.chunkOf = function (house, chunks) {
-  let value = 0x811c9dc5;
-  for (const byte of new TextEncoder().encode(house)) value = Math.imul(value ^ byte, 0x01000193) >>> 0;
-  return value % chunks;
-};
-
 /* Called by a chunk's script when it has loaded. */
 housevis.receiveHouses = function (number, houses) {
   housevis.houseChunks.get(number).arrived(houses);
@@ -22,12 +15,10 @@ housevis.house = function (house) {
     const chunk = {};
     chunk.promise = new Promise(function (resolve, reject) {
       chunk.arrived = resolve;
-      const source = `houses/chunk-${number}.js`;
-      const failed = function () {
+      housevis.load(`houses/chunk-${number}.js`).catch(function (problem) {
         housevis.houseChunks.delete(number);
-        reject(new Error(`The file ${source} beside this page could not be read.`));
-      };
-      document.head.append(housevis.element("script", { src: source, async: true, onerror: failed }));
+        reject(problem);
+      });
     });
     housevis.houseChunks.set(number, chunk);
   }

@@ -24,7 +24,7 @@ housevis.toTheMap = function () {
 };
 
 housevis.houseParts = function (house) {
-  const [latitude, longitude] = house.place.map((degrees) => degrees.toFixed(5).replace("-", "−"));
+  const [latitude, longitude] = house.place.map(housevis.degrees);
   return [
     housevis.element("header", { class: "head" },
       housevis.element("h1", { id: "name", tabindex: "-1" }, housevis.houseName(house)),
