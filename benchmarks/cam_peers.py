@@ -29,7 +29,7 @@ from result_facts import RESULTS, result_facts, use_threads
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from housevis.core.config import VisionSection
+from housevis.core.config_sections import VisionSection
 from housevis.core.progress import progress_bar
 from housevis.explain import LinearHead, embedding_cam, grad_cam, l2_caf, retrieval_grad_cam
 from housevis.explain.embeddingcam import single_point_proxies

@@ -22,7 +22,7 @@ from l2caf_speed import CHUNK, folder_pictures, heads, town_pictures
 from result_facts import RESULTS, result_facts, use_threads
 from torch import Tensor
 
-from housevis.core.config import VisionSection
+from housevis.core.config_sections import VisionSection
 from housevis.core.progress import progress_bar
 from housevis.explain import LinearHead, grad_cam, l2_caf
 from housevis.explain.peers import Peer, peer_heats

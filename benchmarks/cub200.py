@@ -49,7 +49,7 @@ from cub200_studies import (
 )
 from numpy.typing import NDArray
 
-from housevis.core.config import VisionSection
+from housevis.core.config_sections import VisionSection
 from housevis.core.errors import HousevisError
 from housevis.core.machine import machine_facts
 from housevis.core.progress import progress_bar

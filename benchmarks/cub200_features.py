@@ -14,7 +14,7 @@ from cub200_data import Framing, PictureSet, picture
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from housevis.core.config import VisionSection
+from housevis.core.config_sections import VisionSection
 from housevis.core.progress import progress_bar
 from housevis.vision.backbones import Backbone, load_backbone
 from housevis.vision.embed import iterate_features

@@ -31,7 +31,7 @@ from PIL import Image
 
 from data_pipeline.archive import TileArchive
 from data_pipeline.decoding import decode_tile
-from housevis.core.config import VisionSection
+from housevis.core.config_sections import VisionSection
 from housevis.vision.backbones import Backbone, load_backbone
 from housevis.vision.embed import iterate_features
 from housevis.vision.engines import FeatureEngine, open_engine

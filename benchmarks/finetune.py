@@ -23,7 +23,7 @@ import pandas as pd
 from king_county import read_king_county
 from numpy.typing import NDArray
 
-from housevis.core.config import PricingSection
+from housevis.core.config_sections import PricingSection
 from housevis.core.machine import machine_facts
 from housevis.core.progress import console
 from housevis.pricing import metrics

@@ -43,7 +43,7 @@ from numpy.typing import NDArray
 from result_facts import PROJECT, RESULTS, result_facts, use_threads
 from torch import Tensor, nn
 
-from housevis.core.config import VisionSection
+from housevis.core.config_sections import VisionSection
 from housevis.core.progress import progress_bar
 from housevis.explain.gradweights import draw_partners, pair_factors, rank_grad_weights
 from housevis.runs import write_json

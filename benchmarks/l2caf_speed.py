@@ -37,7 +37,7 @@ from result_facts import RESULTS, result_facts, use_threads
 from torch import Tensor
 
 from data_pipeline.sample_market.market import SampleMarket
-from housevis.core.config import VisionSection
+from housevis.core.config_sections import VisionSection
 from housevis.core.progress import progress_bar
 from housevis.explain import (
     EmbeddingNetwork,

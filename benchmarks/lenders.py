@@ -40,7 +40,8 @@ from torch import nn
 
 from data_pipeline.archive import TileArchive
 from data_pipeline.sample_market.market import SampleMarket
-from housevis.core.config import SiameseSection, load_config
+from housevis.core.config import load_config
+from housevis.core.config_sections import SiameseSection
 from housevis.core.progress import console
 from housevis.explain.gradweights import pair_factors
 from housevis.explain.heatmap import interpolation_matrix

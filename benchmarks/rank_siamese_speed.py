@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from housevis.core.config import SiameseSection
+from housevis.core.config_sections import SiameseSection
 from housevis.core.machine import machine_facts
 from housevis.core.progress import progress_bar
 from housevis.runs import package_versions, write_json

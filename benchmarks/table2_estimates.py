@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from housevis.core.config import PricingSection
+from housevis.core.config_sections import PricingSection
 from housevis.core.engine import ShardRunner, map_shards
 from housevis.pricing import metrics
 from housevis.pricing.ablation import PUBLISHED

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from table2_market import OTHER, OWN
 from table2_targets import PRICE, RESIDUALS, Target
 
-from housevis.core.config import SiameseSection
+from housevis.core.config_sections import SiameseSection
 from housevis.core.errors import RunError
 from housevis.vision.cross_fitting import FoldTargets, fit_and_cross_fit
 from housevis.vision.lessons import StoredRows

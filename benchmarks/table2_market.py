@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from housevis.core.config import Config, PricingSection, SiameseSection
+from housevis.core.config import Config
+from housevis.core.config_sections import PricingSection, SiameseSection
 from housevis.core.errors import RunError
 from housevis.pipeline.embedding import embed_figures, pooled_features
 from housevis.pipeline.project import open_project

@@ -15,7 +15,7 @@ from table2_learners import PAPER, Learned
 from table2_market import ALL, FIVE, NO_LOCATION, write_features
 from table2_targets import PRICE
 
-from housevis.core.config import PricingSection
+from housevis.core.config_sections import PricingSection
 from housevis.core.engine import map_shards
 from housevis.core.progress import progress_bar
 from housevis.pricing import metrics

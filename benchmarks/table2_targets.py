@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from table2_estimates import BOOSTING, Array, Fit, Mask, log_estimates
 
-from housevis.core.config import PricingSection
+from housevis.core.config_sections import PricingSection
 from housevis.core.engine import ShardRunner, map_shards
 
 PRICE = "price"

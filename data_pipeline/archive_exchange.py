@@ -21,7 +21,7 @@ from data_pipeline.sources.pmtiles import PMTilesSource
 from data_pipeline.storing import picture_at_hand, store_answers
 from data_pipeline.supply import RIGHTS_ENTRY, find_supply
 from db.store import open_manifest, read_tile_statuses
-from housevis.core.config import ImagerySection, SampleMarketSection
+from housevis.core.config_sections import ImagerySection, SampleMarketSection
 from housevis.core.engine import LocalRunner, map_shards
 from housevis.core.errors import ImageryError, UsageError
 from housevis.core.progress import progress_bar

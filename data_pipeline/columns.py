@@ -15,7 +15,7 @@ from data_pipeline.column_names import (
     simplified,
 )
 from data_pipeline.people import names_people, refuse_people
-from housevis.core.config import ListingsSection
+from housevis.core.config_sections import ListingsSection
 from housevis.core.errors import ConfigError, ListingsError
 
 REQUIRED = ("id", "date", "price", "latitude", "longitude")

@@ -13,7 +13,7 @@ import pandas as pd
 
 from data_pipeline.dates import MILLISECONDS, SERIAL, SLASHED, DateRules, Order
 from data_pipeline.parsing import DecimalMark, without_missing
-from housevis.core.config import ListingsSection
+from housevis.core.config_sections import ListingsSection
 from housevis.core.errors import ConfigError
 
 SAMPLE_ROWS = 10_000

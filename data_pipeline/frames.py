@@ -35,7 +35,7 @@ from data_pipeline.tiles import (
     window_edges,
     window_origin,
 )
-from housevis.core.config import ImagerySection
+from housevis.core.config_sections import ImagerySection
 
 _FLAT_RANGE = 2
 

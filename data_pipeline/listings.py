@@ -31,7 +31,7 @@ from data_pipeline.resales import previous_sales
 from data_pipeline.tables import PART_ROWS, Table, first_rows, open_table
 from data_pipeline.whole_file import Geocode, houses_of, located, without_repeats
 from db.store import SALE_COLUMNS
-from housevis.core.config import ListingsSection
+from housevis.core.config_sections import ListingsSection
 from housevis.core.engine import ShardRunner, map_shards
 from housevis.core.errors import ConfigError
 

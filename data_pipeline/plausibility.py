@@ -8,7 +8,7 @@ import pandas as pd
 from data_pipeline.columns import ColumnMapping
 from data_pipeline.judging import joined_id
 from data_pipeline.parsing import SQUARE_METRES, as_text
-from housevis.core.config import ListingsSection
+from housevis.core.config_sections import ListingsSection
 from housevis.core.errors import ListingsError
 
 SHORTENED = r"^\d(?:\.\d+)?[eE]\+?\d{1,2}$"

@@ -20,7 +20,7 @@ from data_pipeline.addresses import (
     tile_url,
 )
 from data_pipeline.provider_records import PROVIDERS, Provider
-from housevis.core.config import ImageryRecordSection, ImagerySection
+from housevis.core.config_sections import ImageryRecordSection, ImagerySection
 from housevis.core.errors import ConfigError, RightsError
 
 __all__ = [

@@ -15,7 +15,8 @@ from data_pipeline.geocoding import open_geocoder
 from data_pipeline.listings import Listings, read_listings
 from data_pipeline.tile_step import TilesReport, imagery_section, tiles
 from db.store import finish_step, finished_step, removed_houses, replace_listings
-from housevis.core.config import Config, ListingsSection
+from housevis.core.config import Config
+from housevis.core.config_sections import ListingsSection
 from housevis.core.engine import ShardRunner
 from housevis.core.errors import ListingsError
 from housevis.core.storage import write_file

@@ -29,7 +29,7 @@ from data_pipeline.providers import (
 from data_pipeline.sources.kinds import Source, local_source
 from data_pipeline.tile_server import TileServer
 from data_pipeline.wmts import with_layer
-from housevis.core.config import ImagerySection, SampleMarketSection
+from housevis.core.config_sections import ImagerySection, SampleMarketSection
 from housevis.core.engine import ShardRunner
 
 RIGHTS_ENTRY = "housevis_rights_reference"

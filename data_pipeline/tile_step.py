@@ -12,7 +12,8 @@ from data_pipeline.fetch import FetchReport
 from data_pipeline.sources.picture_folder import PictureFolder
 from data_pipeline.supply import Supply, fill_archive, open_supply
 from db.store import finish_step, forget_tiles, read_houses
-from housevis.core.config import Config, ImagerySection, LocalServerSection
+from housevis.core.config import Config
+from housevis.core.config_sections import ImagerySection, LocalServerSection
 from housevis.core.engine import ShardRunner
 from housevis.core.errors import ConfigError, ImageryError, ListingsError
 from housevis.core.workspace import Workspace

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from data_pipeline.archive import TileArchive
 from data_pipeline.frames import PictureSource
-from housevis.core.config import ImagerySection
+from housevis.core.config_sections import ImagerySection
 from housevis.core.errors import ImageryError
 
 Kind = Literal["mbtiles", "pmtiles", "geotiff", "pictures"]

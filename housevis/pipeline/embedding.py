@@ -27,7 +27,7 @@ from db.store import (
     read_images,
     save_images,
 )
-from housevis.core.config import ImagerySection, VisionSection
+from housevis.core.config_sections import ImagerySection, VisionSection
 from housevis.core.engine import map_shards
 from housevis.core.errors import ImageryError, RunError
 from housevis.core.progress import progress_bar

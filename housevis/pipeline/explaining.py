@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from data_pipeline.land_cover_layers import Bounds
-from housevis.core.config import Config, LandCoverSection
+from housevis.core.config import Config
+from housevis.core.config_sections import LandCoverSection
 from housevis.core.engine import map_shards, worker_threads
 from housevis.core.progress import progress_bar
 from housevis.explain.gradweights import GradWeightDatabase, rank_grad_weights

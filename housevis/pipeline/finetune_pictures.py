@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from data_pipeline.archive import TileArchive
 from db.store import read_houses
-from housevis.core.config import VisionSection
+from housevis.core.config_sections import VisionSection
 from housevis.core.errors import StorageError, WeightsError
 from housevis.core.progress import error_console
 from housevis.pipeline.embedding import PictureLoader, places_in_order

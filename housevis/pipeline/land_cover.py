@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from data_pipeline.land_cover import LAND_COVERS
 from data_pipeline.land_cover_layers import read_buildings, read_roads
 from data_pipeline.vector_files import Bounds
-from housevis.core.config import Config, LandCoverSection
+from housevis.core.config import Config
+from housevis.core.config_sections import LandCoverSection
 from housevis.explain.landcover import TRANSFER, WEIGHTS, LandCoverSegmenter
 from housevis.explain.under_heat import UnderHeat
 from housevis.pipeline.project import fingerprint

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from housevis.core.config import PricingSection
+from housevis.core.config_sections import PricingSection
 from housevis.core.errors import LeakError
 from housevis.pipeline.project import fingerprint
 from housevis.pipeline.sold import EARLIER, SoldHouses

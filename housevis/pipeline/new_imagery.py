@@ -18,7 +18,8 @@ from data_pipeline.sources.kinds import source_at
 from data_pipeline.sources.picture_folder import PictureFolder
 from data_pipeline.supply import Supply, fill_archive, open_supply
 from db.session import open_database
-from housevis.core.config import Config, ImagerySection
+from housevis.core.config import Config
+from housevis.core.config_sections import ImagerySection
 from housevis.core.errors import ConfigError, ImageryError, UsageError
 
 _KEPT = ("zoom", "framing", "window", "retina", "metres_per_pixel")

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from data_pipeline.archive import TileArchive
-from housevis.core.config import ImagerySection, VisionSection
+from housevis.core.config_sections import ImagerySection, VisionSection
 from housevis.core.engine import worker_threads
 from housevis.core.errors import WorkerError
 from housevis.vision.backbones import Backbone, load_backbone

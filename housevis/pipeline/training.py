@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from housevis.core.config import Config, PricingSection
+from housevis.core.config import Config
+from housevis.core.config_sections import PricingSection
 from housevis.core.errors import ConfigError, ModelError
 from housevis.core.progress import progress_bar
 from housevis.pipeline.leaks import check_leaks

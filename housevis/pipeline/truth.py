@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from data_pipeline.sample_market import DRIVERS, SampleMarket
 from data_pipeline.sample_market.prices import FULL_EFFECTS, LEAST_SHARE
-from housevis.core.config import Config, SampleMarketSection
+from housevis.core.config import Config
+from housevis.core.config_sections import SampleMarketSection
 from housevis.explain.heatmap import interpolation_matrix
 from housevis.explain.metrics import HeatRatio, HeatShare
 from housevis.pipeline.attention import load_parts

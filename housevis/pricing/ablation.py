@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from housevis.core.config import PricingSection
+from housevis.core.config_sections import PricingSection
 from housevis.core.errors import ModelError
 from housevis.pricing import metrics
 from housevis.pricing.attributes import model_table, visual_names

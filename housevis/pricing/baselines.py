@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from housevis.core.config import PricingSection
+from housevis.core.config_sections import PricingSection
 from housevis.pricing.attributes import LOCATION, encode, model_table, visual_names
 from housevis.pricing.linear_base import LinearBase
 from housevis.pricing.market_index import MarketIndex

@@ -8,7 +8,7 @@ import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
-from housevis.core.config import PricingSection
+from housevis.core.config_sections import PricingSection
 from housevis.pricing.boosters import fit_boosters, mean_contributions, mean_prediction
 from housevis.pricing.linear_base import LinearBase
 

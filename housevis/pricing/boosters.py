@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import housevis
-from housevis.core.config import PricingSection
+from housevis.core.config_sections import PricingSection
 from housevis.core.errors import ModelError
 from housevis.core.storage import write_file
 from housevis.pricing.tree_shap import FEWEST_ROWS, MOST_FEATURES, contributions_of

@@ -17,7 +17,7 @@ from scipy.linalg import cho_factor, cho_solve
 from sklearn.preprocessing import OneHotEncoder, SplineTransformer
 from sklearn.tree import DecisionTreeRegressor
 
-from housevis.core.config import PricingSection
+from housevis.core.config_sections import PricingSection
 from housevis.pricing.attributes import LOCATION, encode
 from housevis.pricing.boosters import fit_booster, raw_prediction
 from housevis.pricing.splits import grouped_folds

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from housevis.core.config import PricingSection
+from housevis.core.config_sections import PricingSection
 from housevis.core.errors import ModelError
 from housevis.pricing.index_values import hedonic_log_values, rolling_residual_log_values
 from housevis.pricing.market_level import Observations, learn_level

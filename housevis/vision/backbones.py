@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from housevis.core.config import VisionSection
+from housevis.core.config_sections import VisionSection
 from housevis.core.errors import ModelError, WeightsError
 from housevis.vision.download import download
 from housevis.vision.networks import (

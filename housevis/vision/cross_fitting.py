@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from housevis.core.config import SiameseSection
+from housevis.core.config_sections import SiameseSection
 from housevis.core.errors import ModelError
 from housevis.vision.lessons import Features, Lesson, StoredRows, check_houses
 from housevis.vision.objectives import Objective, fit_learners

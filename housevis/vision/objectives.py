@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from housevis.core.config import SiameseSection
+from housevis.core.config_sections import SiameseSection
 from housevis.core.errors import ModelError
 from housevis.vision.kernel_fitting import fit_kernel_regressions
 from housevis.vision.lessons import Features, Lesson, Standardisation, check_houses, parts, readable

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from housevis.core.config import SiameseSection
+from housevis.core.config_sections import SiameseSection
 from housevis.vision.lessons import Features, Lesson, check_houses
 from housevis.vision.objectives import Objective, fit_learners
 from housevis.vision.pairs import Places

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from housevis.core.config import SiameseSection
+from housevis.core.config_sections import SiameseSection
 from housevis.vision.lessons import Lesson
 from housevis.vision.pairs import PartnerSampler, Places
 from housevis.vision.siamese import FeatureLearner, LogRatioTriplet, RankSiamese

@@ -16,7 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
-from housevis.core.config import Config, SampleMarketSection
+from housevis.core.config import Config
+from housevis.core.config_sections import SampleMarketSection
 from housevis.core.engine import DaskRunner, LocalRunner, map_shards, open_runner
 from housevis.core.errors import ListingsError, WorkerError
 from housevis.core.processes import cores

@@ -22,7 +22,7 @@ from data_pipeline.fetch import fetch_tiles
 from data_pipeline.verify import verify_archive
 from db.session import open_database
 from db.tile_store import read_tile_rows
-from housevis.core.config import ImageryRecordSection, ImagerySection, SampleMarketSection
+from housevis.core.config_sections import ImageryRecordSection, ImagerySection, SampleMarketSection
 from housevis.core.errors import HousevisError, ImageryError, RightsError, UsageError
 
 USGS = ImagerySection(provider="usgs-imagery", zoom=18)

@@ -17,7 +17,8 @@ from data_pipeline.geocoding import open_geocoder
 from data_pipeline.listings import read_listings
 from data_pipeline.steps import ingest, preview
 from db.session import open_database
-from housevis.core.config import Config, ListingsSection, parse_config
+from housevis.core.config import Config, parse_config
+from housevis.core.config_sections import ListingsSection
 from housevis.core.errors import ConfigError, ListingsError
 from housevis.core.workspace import Workspace
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from data_pipeline.listings import read_listings, read_new_listings
-from housevis.core.config import ListingsSection
+from housevis.core.config_sections import ListingsSection
 from housevis.core.errors import ConfigError, ListingsError
 
 HEADER = "id,date,price,latitude,longitude,bedrooms,bathrooms,area_m2,address,pool\n"

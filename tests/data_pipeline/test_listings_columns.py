@@ -11,7 +11,7 @@ from data_pipeline.ingest_text import describe_preview, mapping_line
 from data_pipeline.listings import read_listings
 from data_pipeline.people import names_people
 from data_pipeline.steps import report_of
-from housevis.core.config import ListingsSection
+from housevis.core.config_sections import ListingsSection
 from housevis.core.errors import ConfigError, ListingsError
 
 

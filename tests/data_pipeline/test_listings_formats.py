@@ -11,7 +11,7 @@ import pytest
 from data_pipeline.dates import DateRules, dates
 from data_pipeline.listings import read_listings
 from data_pipeline.parsing import areas, coordinates, numbers, prices, rooms
-from housevis.core.config import ListingsSection
+from housevis.core.config_sections import ListingsSection
 
 HEADER = "id;date;price;lat;lon;area_m2\n"
 

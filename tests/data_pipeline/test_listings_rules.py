@@ -13,7 +13,8 @@ from data_pipeline.listings import Listings, read_listings, read_new_listings
 from data_pipeline.steps import ingest
 from db.session import open_database
 from db.store import read_rejects, read_sale_flags
-from housevis.core.config import ListingsSection, parse_config
+from housevis.core.config import parse_config
+from housevis.core.config_sections import ListingsSection
 from housevis.core.engine import LocalRunner
 from housevis.core.errors import ListingsError
 from housevis.core.workspace import Workspace

@@ -16,7 +16,8 @@ from pydantic import SecretStr
 from data_pipeline.listings import Listings, read_listings, read_new_listings
 from data_pipeline.steps import ingest
 from db.session import open_database
-from housevis.core.config import ListingsSection, parse_config
+from housevis.core.config import parse_config
+from housevis.core.config_sections import ListingsSection
 from housevis.core.errors import ConfigError, HousevisError, ListingsError
 from housevis.core.workspace import Workspace
 

@@ -8,7 +8,7 @@ import openpyxl
 import pytest
 
 from data_pipeline.listings import Listings, read_listings
-from housevis.core.config import ListingsSection
+from housevis.core.config_sections import ListingsSection
 from housevis.core.errors import ConfigError, ListingsError
 
 

@@ -12,7 +12,8 @@ from data_pipeline.listings import read_listings
 from data_pipeline.steps import ingest
 from db.session import open_database
 from db.store import read_sales
-from housevis.core.config import Config, ListingsSection, load_config
+from housevis.core.config import Config, load_config
+from housevis.core.config_sections import ListingsSection
 from housevis.core.errors import ConfigError, ListingsError
 from housevis.core.workspace import Workspace
 

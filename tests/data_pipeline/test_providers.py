@@ -16,7 +16,7 @@ from data_pipeline.providers import (
     redacted,
     tile_url,
 )
-from housevis.core.config import ImagerySection
+from housevis.core.config_sections import ImagerySection
 from housevis.core.errors import ConfigError, RightsError
 
 TILE = mercantile.Tile(41_000, 91_000, 18)

@@ -24,7 +24,7 @@ from data_pipeline.archive import TileArchive
 from data_pipeline.providers import PROVIDERS, Provider, find_provider
 from data_pipeline.supply import Supply, fill_archive
 from data_pipeline.tiles import tile_of
-from housevis.core.config import ImagerySection
+from housevis.core.config_sections import ImagerySection
 from housevis.core.errors import ConfigError, RightsError
 
 SECRET = base64.urlsafe_b64encode(b"a secret of nobody!?").decode()

@@ -22,7 +22,7 @@ from data_pipeline.archive import TileArchive
 from data_pipeline.providers import PROVIDERS, find_provider
 from data_pipeline.supply import fill_archive, open_supply
 from data_pipeline.wmts import capabilities_file, with_layer
-from housevis.core.config import ImagerySection
+from housevis.core.config_sections import ImagerySection
 from housevis.core.errors import ConfigError, HousevisError, ImageryError, RightsError
 
 HEAD = """<?xml version="1.0" encoding="UTF-8"?>

@@ -11,7 +11,7 @@ import sqlalchemy
 from pydantic import SecretStr
 
 from data_pipeline.listings import read_listings
-from housevis.core.config import ListingsSection
+from housevis.core.config_sections import ListingsSection
 from housevis.core.errors import ListingsError
 
 SECRET = "correct-horse-battery"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torch import nn
 
-from housevis.core.config import SiameseSection, VisionSection
+from housevis.core.config_sections import SiameseSection, VisionSection
 from housevis.core.errors import ModelError
 from housevis.explain import SCALARS, rank_grad_weights
 from housevis.explain.gradcam import layer_grad_weights, rank_scalar

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from data_pipeline.sample_market.market import SampleMarket
-from housevis.core.config import VisionSection
+from housevis.core.config_sections import VisionSection
 from housevis.core.errors import ModelError
 from housevis.explain.embeddingcam import embedding_cam
 from housevis.explain.filters import FilterSettings

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from housevis.core.config import RatioStudiesSection
+from housevis.core.config_sections import RatioStudiesSection
 from housevis.pipeline.driver_tables import (
     BY_AREA,
     LOCATION_AND_PICTURE,

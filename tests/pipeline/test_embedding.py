@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from db.store import forget_images, read_houses, read_images
-from housevis.core.config import ImagerySection
+from housevis.core.config_sections import ImagerySection
 from housevis.core.errors import WorkerError
 from housevis.pipeline import embedding
 from housevis.pipeline.embedding import (

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from data_pipeline.land_cover import LAND_COVERS
 from data_pipeline.sample_market import DRIVERS, SampleMarket
-from housevis.core.config import LandCoverSection
+from housevis.core.config_sections import LandCoverSection
 from housevis.explain.landcover import TRANSFER
 from housevis.explain.under_heat import UNDER_HEAT
 from housevis.pipeline.attention import load_parts

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from housevis.core.config import PricingSection
+from housevis.core.config_sections import PricingSection
 from housevis.core.workspace import Workspace
 from housevis.runs import LEAKAGE, find_run, list_runs
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from housevis.core.config import RatioStudiesSection
+from housevis.core.config_sections import RatioStudiesSection
 from housevis.core.errors import ConfigError, RunError, UsageError
 from housevis.pipeline.evaluating import evaluate
 from housevis.pipeline.project import Project, open_project

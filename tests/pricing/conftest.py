@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from housevis.core.config import PricingSection
+from housevis.core.config_sections import PricingSection
 
 SETTINGS = {"rounds": 60, "learning_rate": 0.1, "leaves": 15, "bootstrap": 400}
 

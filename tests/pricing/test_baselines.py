@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from housevis.core.config import PricingSection
+from housevis.core.config_sections import PricingSection
 from housevis.pricing import metrics
 from housevis.pricing.baselines import (
     areas,

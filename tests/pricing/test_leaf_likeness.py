@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from housevis.core.config import PricingSection
+from housevis.core.config_sections import PricingSection
 from housevis.core.errors import ModelError
 from housevis.pricing import leaf_likeness
 from housevis.pricing.boosted import Boosted

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from housevis.core.config import PricingSection, SiameseSection
+from housevis.core.config_sections import PricingSection, SiameseSection
 from housevis.pricing.ablation import AblationRow, ablate
 from housevis.pricing.attributes import ATTRIBUTE_SETS
 from housevis.pricing.splits import grouped_folds, split_by_date

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from housevis.core.config import PricingSection
+from housevis.core.config_sections import PricingSection
 from housevis.core.errors import ConfigError, ModelError
 from housevis.pricing.index_values import hedonic_log_values, rolling_residual_log_values
 from housevis.pricing.market_index import (

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from housevis.core.config import PricingSection
+from housevis.core.config_sections import PricingSection
 from housevis.core.errors import ModelError
 from housevis.pricing.attributes import ATTRIBUTE_SETS, encode, visual_names, with_visual
 from housevis.pricing.drivers import driver_groups, to_currency

@@ -24,7 +24,7 @@ from PIL import Image
 from data_pipeline.archive import TileArchive
 from data_pipeline.frames import HouseImage, house_image
 from data_pipeline.tiles import pixel_of
-from housevis.core.config import VisionSection
+from housevis.core.config_sections import VisionSection
 from housevis.views.atlas import build_atlas
 from housevis.views.data import AtlasData, AtlasPictures
 from housevis.views.heat_tiles import HeatTiles

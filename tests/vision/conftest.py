@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from housevis.core.config import VisionSection
+from housevis.core.config_sections import VisionSection
 from housevis.vision.backbones import Backbone, load_backbone
 
 torch.set_num_threads(1)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from housevis.core.config import VisionSection
+from housevis.core.config_sections import VisionSection
 from housevis.core.errors import ModelError, WeightsError
 from housevis.vision import backbones
 from housevis.vision.backbones import Backbone, imagenet_resnet50_file, load_backbone

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from housevis.core.config import SiameseSection
+from housevis.core.config_sections import SiameseSection
 from housevis.core.errors import ModelError
 from housevis.vision.cross_fitting import (
     FoldTargets,

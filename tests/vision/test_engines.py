@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from housevis.core.config import VisionSection
+from housevis.core.config_sections import VisionSection
 from housevis.core.errors import ModelError
 from housevis.vision.backbones import Backbone, load_backbone
 from housevis.vision.engines import OpenVinoEngine, TorchEngine, open_engine

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from torch.nn import functional
 
-from housevis.core.config import VisionSection
+from housevis.core.config_sections import VisionSection
 from housevis.core.errors import ImageryError, ModelError, WeightsError
 from housevis.vision.backbones import load_backbone, packaged_efficientnet_file
 from housevis.vision.finetune_cache import MapCache

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.kernel_ridge import KernelRidge
 
-from housevis.core.config import SiameseSection
+from housevis.core.config_sections import SiameseSection
 from housevis.core.errors import ModelError
 from housevis.vision import kernel_fitting
 from housevis.vision.lessons import Lesson

@@ -9,7 +9,7 @@ import torch
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from housevis.core.config import SiameseSection
+from housevis.core.config_sections import SiameseSection
 from housevis.core.errors import ModelError
 from housevis.vision import regression
 from housevis.vision.lessons import Lesson

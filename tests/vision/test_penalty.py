@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from housevis.core.config import SiameseSection
+from housevis.core.config_sections import SiameseSection
 from housevis.vision.penalty import PENALTIES, choose_penalty
 
 QUICK = SiameseSection(epochs=2, pairs_per_house=40)

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from housevis.core.config import SiameseSection
+from housevis.core.config_sections import SiameseSection
 from housevis.core.errors import ModelError
 from housevis.vision.objectives import fit_learner
 from housevis.vision.siamese import RankSiamese, rank_accuracy

@@ -10,7 +10,8 @@ import pytest
 from data_pipeline.sample_market import SampleMarket
 from data_pipeline.sample_market.__main__ import main
 from data_pipeline.sample_market.prices import BASE_PRICE, SALE_DAYS, market_level
-from housevis.core.config import Config, SampleMarketSection, parse_config
+from housevis.core.config import Config, parse_config
+from housevis.core.config_sections import SampleMarketSection
 from housevis.core.errors import ConfigError, UsageError
 
 MONTH = 365.25 / 12
