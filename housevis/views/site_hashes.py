@@ -22,6 +22,16 @@ FOLDER: Final = "hashes"
 
 _HEAD_END: Final = b"</head>"
 
+_FROM_DISK: Final = """<script>
+if (location.protocol === "file:") addEventListener("DOMContentLoaded", () => {
+  document.body.style = "max-width: 34rem; margin: 15vh auto; padding: 0 1.5rem;"
+    + "font: 1rem/1.5 system-ui, sans-serif";
+  document.body.textContent = "This copy was made for a web server; browsers refuse its scripts from disk. "
+    + "Put the folder on a server, or open the map in the folder of its run.";
+});
+</script>
+"""
+
 
 def write_script_hashes(folder: Path, hashes: Mapping[str, str]) -> list[str]:
     """Write the groups of the hashes of a map's scripts.
@@ -45,6 +55,9 @@ def write_script_hashes(folder: Path, hashes: Mapping[str, str]) -> list[str]:
 
 
 def with_group_hashes(page: bytes, groups: list[str]) -> bytes:
-    """A page that names the hashes of the groups, for ``housevis.load`` of ``atlas/words.js``."""
+    """A page that names the hashes of the groups, for ``housevis.load`` of ``atlas/words.js``.
+
+    Opened from disk, where browsers refuse every script with a hash, it says so.
+    """
     named = f'<script type="application/json" id="hashes">{script_json(groups)}</script>\n'
-    return page.replace(_HEAD_END, named.encode() + _HEAD_END, 1)
+    return page.replace(_HEAD_END, (named + _FROM_DISK).encode() + _HEAD_END, 1)

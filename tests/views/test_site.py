@@ -181,6 +181,13 @@ def test_a_changed_script_of_the_map_is_blocked(site: Path, host: str, visitor: 
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("page", ["index.html", "atlas/index.html", "atlas/house.html"])
+def test_opened_from_disk_it_says_where_it_belongs(site: Path, visitor: Visitor, page: str) -> None:
+    visitor.page.goto((site / page).as_uri())
+    visitor.page.get_by_text("made for a web server").wait_for()
+
+
+@pytest.mark.browser
 def test_changed_hashes_are_blocked(site: Path, host: str, visitor: Visitor) -> None:
     groups = len(list((site / "atlas" / FOLDER).iterdir()))
     group = site / "atlas" / FOLDER / f"{chunk_of('data/houses.js', groups)}.js"
