@@ -76,7 +76,7 @@ def started(command: Callable[[int], list[str]], errors: int | None = None) -> I
         try:
             while socket.socket().connect_ex(("127.0.0.1", port)):
                 if process.poll() is not None:
-                    sys.exit("the server has ended")
+                    sys.exit("the server has ended before it listened; is the run there?")
                 time.sleep(0.2)
             yield Started(psutil.Process(process.pid), port, time.perf_counter() - start)
         finally:

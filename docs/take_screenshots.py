@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import argparse
 import io
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-IMAGES = Path(__file__).resolve().parent / "images"
-SERVE = [sys.executable, "-c", "from housevis.cli import main; main()", "serve"]
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS.parent / "benchmarks"))
+
+from command_cost import HOUSEVIS, chromium, started  # noqa: E402
+
+IMAGES = DOCS / "images"
 CHOSEN = """() => {
   const { effect, confidence, house } = housevis.houses;
   const rows = house.map((_, row) => row).filter((row) => confidence === null || confidence[row] === 0);
@@ -81,23 +83,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", nargs="?", default="sample-market")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--chromium", default="/usr/bin/chromium")
     options = parser.parse_args()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    given = [options.run, "--runs", str(options.runs), "--port", str(port)]
-    with subprocess.Popen([*SERVE, *given], stderr=subprocess.DEVNULL) as server:
-        try:
-            while socket.socket().connect_ex(("127.0.0.1", port)):
-                if server.poll() is not None:
-                    sys.exit("the server has ended: is the demo finished?")
-                time.sleep(0.2)
-            with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path=options.chromium, args=["--no-sandbox"])
-                take(browser, f"http://127.0.0.1:{port}")
-        finally:
-            server.terminate()
+
+    def command(port: int) -> list[str]:
+        return [*HOUSEVIS, "serve", options.run, "--runs", str(options.runs), "--port", str(port)]
+
+    with started(command, errors=subprocess.DEVNULL) as server, sync_playwright() as playwright:
+        take(chromium(playwright), f"http://127.0.0.1:{server.port}")
 
 
 if __name__ == "__main__":

@@ -330,3 +330,17 @@ def find_run(runs_folder: Path, name_or_id: str) -> Run:
         where=str(runs_folder),
         remedy=f"Known names: {', '.join(known)}." if known else "Make one with `housevis run CONFIG`.",
     )
+
+
+def find_run_with_map(runs_folder: Path, name_or_id: str) -> Run:
+    """Find a run as :func:`find_run` does, whose map is built.
+
+    Raises:
+        RunError: As for :func:`find_run`, or its map is not built.
+    """
+    run = find_run(runs_folder, name_or_id)
+    if not (run.atlas / "index.html").is_file():
+        raise RunError(
+            "the map of this run is not built", where=run.run_id, remedy="Run `housevis atlas CONFIG` first."
+        )
+    return run

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from data_pipeline.archive import TileArchive
-from housevis.core.errors import RunError
 from housevis.core.workspace import Workspace
 from housevis.pipeline.results import StepResult
-from housevis.runs import Run, find_run
+from housevis.runs import Run, find_run_with_map
 from housevis.views.site import write_site
 
 
@@ -28,11 +27,7 @@ def publish(runs_folder: Path, run_name: str, out: Path) -> StepResult:
         UsageError: `out` holds something else than such a site.
         StorageError: A file of the map is damaged, or the disk refuses.
     """
-    run = find_run(runs_folder, run_name)
-    if not (run.atlas / "index.html").is_file():
-        raise RunError(
-            "the map of this run is not built", where=run.run_id, remedy="Run `housevis atlas CONFIG` first."
-        )
+    run = find_run_with_map(runs_folder, run_name)
     written = write_site(run.folder, run.run_id, out)
     lines = [
         f"site of run {run.run_id}: {out}, {written.files:,} files, {written.bytes / 1e6:,.0f} MB",

@@ -19,7 +19,7 @@ from data_pipeline.one_value import AREA
 from db.session import open_database
 from db.store import read_images
 from housevis.core.config import Config
-from housevis.core.errors import HousevisError, RunError, UsageError
+from housevis.core.errors import HousevisError, UsageError
 from housevis.core.workspace import Workspace
 from housevis.pipeline.attention import load_parts
 from housevis.pipeline.comparables import read_supporting_sales
@@ -33,7 +33,7 @@ from housevis.pipeline.training import model_folder
 from housevis.pipeline.valuation import no_pictures
 from housevis.pipeline.what_if import MEANING, WhatIf
 from housevis.pricing.attributes import LOCATION
-from housevis.runs import REMOVED, Run, find_run, read_parquet
+from housevis.runs import REMOVED, Run, find_run_with_map, read_parquet
 from housevis.views.data import check_out_of_sample
 from housevis.views.heat import DRAWN_STATUSES, MapScales
 from housevis.views.heat_tiles import HeatTiles
@@ -101,11 +101,7 @@ def shelve(runs_folder: Path, run_name: str, imagery: str | None = None) -> Shel
     Raises:
         RunError: There is no such run, or its map is not built.
     """
-    run = find_run(runs_folder, run_name)
-    if not (run.atlas / "index.html").is_file():
-        raise RunError(
-            "the map of this run is not built", where=run.run_id, remedy="Run `housevis atlas CONFIG` first."
-        )
+    run = find_run_with_map(runs_folder, run_name)
     return ShelvedRun(run.run_id, run.folder, partial(_state, run), partial(open_run, run, imagery))
 
 

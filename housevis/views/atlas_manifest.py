@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 from housevis.core.errors import StorageError
 from housevis.core.storage import write_file
+from housevis.views.integrity import hash_of
 
 MANIFEST: Final = "manifest.json"
 
@@ -33,7 +33,7 @@ def write_manifest(folder: Path, run_id: str) -> dict[str, Any]:
     files = {}
     for name in _files(folder):
         content = (folder / name).read_bytes()
-        files[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        files[name] = {"bytes": len(content), "sha256": hash_of(content)}
     manifest = {"run_id": run_id, "files": files}
     write_file(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     return manifest
@@ -154,4 +154,4 @@ def _files(folder: Path) -> list[str]:
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hash_of(path.read_bytes())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import posixpath
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 SERVER_SCRIPT: Final = "server.js"
@@ -19,29 +19,26 @@ _NAMED: Final = re.compile(
 _INLINE: Final = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
-def with_integrity(page: Path, folder: Path, hashes: Mapping[str, str]) -> bytes:
+def with_integrity(page: bytes, name: str, hashes: Mapping[str, str]) -> bytes:
     """A page whose scripts and styles carry the hashes that the browser checks before it runs them.
 
     Browsers check them for pages of a server only: in a page opened from disk
     they would block every script.
 
     Args:
-        page: An HTML file in `folder`.
-        folder: The folder of a map.
+        page: The content of an HTML file of a map.
+        name: Its path relative to the folder of the map.
         hashes: File, relative to the folder -> its SHA-256 in hex; a file that is not named carries none.
     """
 
     def add(found: re.Match[bytes]) -> bytes:
-        name = (found["script"] or found["style"]).decode()
-        beside = (page.parent / name).resolve()
-        if not beside.is_relative_to(folder.resolve()):
-            return found[0]
-        digest = hashes.get(beside.relative_to(folder.resolve()).as_posix())
+        source = (found["script"] or found["style"]).decode()
+        digest = hashes.get(posixpath.normpath(posixpath.join(posixpath.dirname(name), source)))
         if digest is None:
             return found[0]
         return found[0] + f' integrity="{integrity(digest)}"'.encode()
 
-    return _NAMED.sub(add, page.read_bytes())
+    return _NAMED.sub(add, page)
 
 
 def integrity(digest: str) -> str:

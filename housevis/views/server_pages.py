@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import html
 import re
@@ -21,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from housevis.core.errors import HousevisError
 from housevis.views.atlas_manifest import MANIFEST, read_manifest
-from housevis.views.integrity import SERVER_SCRIPT, inline_script_hashes, with_integrity
+from housevis.views.integrity import SERVER_SCRIPT, hash_of, inline_script_hashes, with_integrity
 from housevis.views.map_table import view_settings
 from housevis.views.served import ServedRun, ShelvedRun
 from housevis.views.server_cache import mark_of, marked
@@ -68,10 +67,11 @@ class AtlasFiles(StaticFiles):
             raise HTTPException(404)
         found = await super().get_response(path, scope)
         if isinstance(found, FileResponse) and Path(found.path).suffix == ".html":
-            file = Path(found.path)
-            page = with_integrity(file, self._folder, self._hashes())
+            built = Path(found.path).read_bytes()
+            name = Path(found.path).resolve().relative_to(self._folder.resolve()).as_posix()
+            page = with_integrity(built, name, self._hashes())
             answer = marked(request, mark_of(page), lambda: page, "text/html")
-            answer.headers["content-security-policy"] = content_policy(self._own_scripts(file))
+            answer.headers["content-security-policy"] = content_policy(self._own_scripts(built, name))
             return answer
         return found
 
@@ -87,13 +87,9 @@ class AtlasFiles(StaticFiles):
             raise HTTPException(404)
         return f"housevis.houses={script_json(view_settings(run.map_settings, run.viewport))};\n".encode()
 
-    def _own_scripts(self, file: Path) -> list[str]:
+    def _own_scripts(self, page: bytes, name: str) -> list[str]:
         """Hashes of the scripts that stand in a page; none of a page that was changed since it was built."""
-        page = file.read_bytes()
-        name = file.resolve().relative_to(self._folder.resolve()).as_posix()
-        if hashlib.sha256(page).hexdigest() != self._hashes().get(name):
-            return []
-        return inline_script_hashes(page)
+        return inline_script_hashes(page) if hash_of(page) == self._hashes().get(name) else []
 
     def _hashes(self) -> dict[str, str]:
         """Page, script or style -> its SHA-256 in hex, as the manifest says; read again when that changes."""

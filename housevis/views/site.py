@@ -111,7 +111,7 @@ def _write(run_folder: Path, run_id: str, site: Path) -> SiteReport:
     groups = write_script_hashes(site / ATLAS, hashes)
     for name in listed:
         if name.endswith(".html"):
-            page = with_integrity(site / ATLAS / name, site / ATLAS, hashes)
+            page = with_integrity((site / ATLAS / name).read_bytes(), name, hashes)
             (site / ATLAS / name).write_bytes(with_group_hashes(page, groups))
     write_manifest(site / ATLAS, run_id)
     if (run_folder / REPORT).is_file():

@@ -140,15 +140,17 @@ housevis.chunkOf = function (text, chunks) {
 
 /* Load a script file beside the page by a script element, which works from disk too. A published page names the
    hash of every script, and the browser runs no other one. */
-housevis.load = function (source) {
+housevis.load = async function (source) {
   const named = document.getElementById("hashes");
-  if (!named) return housevis.addScript(source, null);
-  const groups = JSON.parse(named.textContent);
+  return housevis.addScript(source, named ? await housevis.hashOf(source, JSON.parse(named.textContent)) : null);
+};
+
+/* The hash of a script; those of a group of scripts are loaded with the first of them. */
+housevis.hashOf = async function (source, groups) {
   const number = housevis.chunkOf(source, groups.length);
-  return housevis.addScript(`hashes/${number}.js`, groups[number]).then(function () {
-    if (!housevis.hashes[source]) throw new Error(`The file ${source} was not published with this page.`);
-    return housevis.addScript(source, housevis.hashes[source]);
-  });
+  if (!housevis.hashes[source]) await housevis.addScript(`hashes/${number}.js`, groups[number]);
+  if (!housevis.hashes[source]) throw new Error(`The file ${source} was not published with this page.`);
+  return housevis.hashes[source];
 };
 
 housevis.addScript = function (source, integrity) {
